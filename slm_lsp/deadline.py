@@ -1,0 +1,92 @@
+"""Clock, Deadline and CancelToken: the only notion of time in the project.
+
+Owns: reading the monotonic clock. A `Deadline` is one absolute point, set when a request
+is received and passed down unchanged; there are no per-stage timeouts.
+
+Invariant: nothing else reads a clock to decide anything; a clock reading never leaves the
+process (the wire carries remaining milliseconds).
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Cancelled(Exception):
+    """The request was cancelled or superseded; there is no result."""
+
+
+class Clock(Protocol):
+    """A monotonic clock in milliseconds."""
+
+    def now_ms(self) -> float: ...
+
+
+class SystemClock:
+    """The process's monotonic clock."""
+
+    def now_ms(self) -> float:
+        return time.monotonic() * 1000.0
+
+
+class FakeClock:
+    """A clock that moves only when told; for tests of scheduling."""
+
+    def __init__(self, now_ms: float = 0.0) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> float:
+        return self._now_ms
+
+    def advance(self, ms: float) -> None:
+        self._now_ms += ms
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+class Deadline:
+    """An absolute point in time on one clock."""
+
+    __slots__ = ("_at_ms", "clock")
+
+    def __init__(self, at_ms: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._at_ms = at_ms
+        self.clock = clock
+
+    @classmethod
+    def after(cls, budget_ms: float, clock: Clock = SYSTEM_CLOCK) -> Deadline:
+        """The point `budget_ms` from now."""
+        return cls(clock.now_ms() + budget_ms, clock)
+
+    def remaining_ms(self) -> float:
+        """Milliseconds left; negative once it has passed."""
+        return self._at_ms - self.clock.now_ms()
+
+    def expired(self) -> bool:
+        return self.remaining_ms() <= 0.0
+
+
+class CancelToken:
+    """A one-way flag, set by the asking side and looked at between decode steps."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._event.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` if the flag is set."""
+        if self._event.is_set():
+            raise Cancelled

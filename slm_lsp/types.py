@@ -1,0 +1,230 @@
+"""Every value that crosses a package boundary.
+
+Owns: the frozen, slotted dataclasses that flow through a request, from the editor's
+snapshot to the completion, and the small enums in them.
+
+Invariant: values only, no behaviour beyond derived properties, and no import of another
+package of this project besides `deadline`. Offsets are code points, never bytes or
+UTF-16 units; conversions live in `text.position`.
+
+Threads: any; everything here is immutable except `CancelToken`, which is thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from slm_lsp.deadline import CancelToken, Deadline
+
+
+class Trigger(StrEnum):
+    """Why a completion was asked for; it selects the latency budget."""
+
+    AUTOMATIC = "automatic"
+    INVOKED = "invoked"
+
+
+class Priority(IntEnum):
+    """Order in which the Scheduler serves jobs; lower runs first."""
+
+    INTERACTIVE = 0
+    SPECULATIVE = 1
+    WARMUP = 2
+
+
+class Finish(StrEnum):
+    """Why a generation ended. Cancelling raises instead."""
+
+    EOS = "eos"
+    STOP = "stop"
+    LENGTH = "length"
+    DEADLINE = "deadline"
+
+
+class Origin(StrEnum):
+    """Where a completion's text came from."""
+
+    MODEL = "model"
+    REUSED = "reused"
+    LEXICAL = "lexical"
+
+
+class Want(StrEnum):
+    """How much text fits at the cursor."""
+
+    NOTHING = "nothing"
+    LINE = "line"
+    BLOCK = "block"
+
+
+class EngineState(StrEnum):
+    """Life of an engine, as users and traces see it."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSnapshot:
+    """One version of one document. `text` keeps the client's own line ends."""
+
+    uri: str
+    version: int | None
+    language: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """What the editor asked: complete `snapshot` at `offset` before `deadline`."""
+
+    session: str
+    snapshot: DocumentSnapshot
+    offset: int
+    trigger: Trigger
+    deadline: Deadline
+    cancel: CancelToken
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """Text of another file shown to the model."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionContext:
+    """What the syntax around the cursor says.
+
+    `prefix` and `suffix` are the whole text before and after the cursor. `indent` is the
+    white space the completed line starts with: the line's own up to the cursor, or the
+    one inferred from syntax where the line is still empty. `inferred_indent` is the part
+    of it that the document does not hold yet and the completion must insert.
+    `scope` names the enclosing definitions, outermost first. `block_indent` is the
+    indentation (text) below which a block completion has ended.
+    """
+
+    prefix: str
+    suffix: str
+    indent: str = ""
+    inferred_indent: str = ""
+    block_indent: str = ""
+    scope: tuple[str, ...] = ()
+    in_string: bool = False
+    in_comment: bool = False
+    want: Want = Want.BLOCK
+    snippets: tuple[Snippet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """One control token, by its exact text in the model's vocabulary."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text; tokenized so that no control token can come out of it."""
+
+    text: str
+
+
+Segment = Special | Text
+
+
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """When generated text is complete; data, so that it can cross a process boundary.
+
+    `strings`: the first occurrence ends the text (not included).
+    `indent`: a complete line that starts left of this many columns ends the text before
+    it; None switches the rule off. Tabs count to the next multiple of `tab_columns`.
+    `max_lines`: the text ends before the line break that would start one more line.
+    """
+
+    strings: tuple[str, ...] = ()
+    indent_columns: int | None = None
+    max_lines: int | None = None
+    tab_columns: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads. `heal` is the end of the prefix that is left out of the
+    segments: generated text is forced to begin with it and is returned without it."""
+
+    segments: tuple[Segment, ...]
+    stop: StopRule = StopRule()
+    stop_specials: tuple[str, ...] = ()
+    max_tokens: int = 64
+    heal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One job for an engine. The latest INTERACTIVE job of a session wins."""
+
+    session: str
+    prompt: Prompt
+    deadline: Deadline
+    cancel: CancelToken
+    priority: Priority = Priority.INTERACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an engine produced. `logprobs` holds one natural logarithm a token."""
+
+    text: str
+    finish: Finish
+    n_prompt: int = 0
+    n_cached: int = 0
+    n_predicted: int = 0
+    ttft_ms: float | None = None
+    total_ms: float = 0.0
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Replace `start`..`end` (offsets in the request's snapshot) by `text`."""
+
+    text: str
+    start: int
+    end: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class FimTemplate:
+    """How a model family is shown prefix and suffix.
+
+    `layout` is a sequence of sentinels and the placeholders `{prefix}` and `{suffix}`.
+    `stop` lists sentinels that end a generation beside the model's own end tokens.
+    `suffix_lines` caps the suffix where a model was not trained to use more.
+    """
+
+    name: str
+    layout: tuple[str, ...]
+    stop: tuple[str, ...] = ()
+    suffix_lines: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What an engine says of its model. `specials` are its control tokens' texts;
+    `metadata` is the model file's own; `template` comes from the registry entry."""
+
+    name: str
+    n_ctx: int
+    n_vocab: int = 0
+    specials: frozenset[str] = frozenset()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    template: FimTemplate | None = None
