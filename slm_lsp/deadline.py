@@ -67,6 +67,10 @@ class Deadline:
         """Milliseconds left; negative once it has passed."""
         return self._at_ms - self.clock.now_ms()
 
+    def earlier(self, ms: float) -> Deadline:
+        """The point `ms` before this one: what a stage must leave to those behind it."""
+        return Deadline(self._at_ms - ms, self.clock)
+
     def expired(self) -> bool:
         return self.remaining_ms() <= 0.0
 

@@ -1,0 +1,1 @@
+"""Benchmarks: everything that measures time or quality lives here, never in tests."""

@@ -1,0 +1,1 @@
+"""Quality of completions on HumanEval-Infilling."""

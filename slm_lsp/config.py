@@ -1,0 +1,138 @@
+"""The settings, from defaults, the user's file, the environment and the editor's options.
+
+Owns: names, types, defaults and limits of every setting; `Config` is frozen.
+
+Invariant: reading settings never raises. A wrong value keeps the one it would have replaced
+and leaves a sentence that names the setting, where it was found and what it may be.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENV_PREFIX = "SLM_LSP_"
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
+def _setting(default: Any, doc: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting; the metadata of a field documents it and limits its value."""
+
+    model: str = _setting("", "name of a model, or path of a GGUF file; empty: the default")
+    quantization: str = _setting("", "which quantization of the model; empty: its default")
+    automatic_budget_ms: float = _setting(250.0, "time to answer while typing", 10, 60_000)
+    invoked_budget_ms: float = _setting(1500.0, "time to answer when asked for", 10, 600_000)
+    max_line_tokens: int = _setting(48, "longest completion of a line", 1, 1024)
+    max_block_tokens: int = _setting(128, "longest completion of a block", 1, 2048)
+    max_block_lines: int = _setting(12, "most lines of a block", 1, 200)
+    prompt_tokens: int = _setting(1024, "most tokens of code shown to the model", 64, 65_536)
+    context_tokens: int = _setting(4096, "size of the model's context", 256, 131_072)
+    threads: int = _setting(0, "threads for generating; 0: chosen by core count", 0, 256)
+    batch_threads: int = _setting(0, "threads for reading prompts; 0: all cores", 0, 256)
+    trace: str = _setting("", "file that gets one JSON line a request")
+
+    @property
+    def n_threads(self) -> int:
+        """Threads for decoding: half the cores, which a small model hardly gains from."""
+        return self.threads or max(1, min(4, usable_cores() // 2))
+
+    @property
+    def n_threads_batch(self) -> int:
+        """Threads for prefill, which every core speeds up."""
+        return self.batch_threads or max(1, min(16, usable_cores()))
+
+
+FIELDS = {each.name: each for each in dataclasses.fields(Config)}
+
+
+def apply(config: Config, values: Any, source: str) -> tuple[Config, list[str]]:
+    """`config` with `values` put in, and what is wrong with them."""
+    if not isinstance(values, Mapping):
+        return config, [f"{source}: settings must be a table of names and values"]
+    good: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in values.items():
+        if name not in FIELDS:
+            problems.append(f"{source}: there is no setting {name!r}")
+            continue
+        checked = _checked(name, value)
+        if isinstance(checked, _Problem):
+            problems.append(f"{source}: {name} {checked}, not {value!r}")
+        else:
+            good[name] = checked
+    return dataclasses.replace(config, **good), problems
+
+
+class _Problem(str):
+    """What a value should have been."""
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value in the setting's type, or a _Problem."""
+    kind: type = type(FIELDS[name].default)
+    low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
+    if kind is str:
+        return value if isinstance(value, str) else _Problem("must be text")
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = kind(value)
+        if isinstance(value, float) and kind is int and value != number:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        whole = "a whole number" if kind is int else "a number"
+        return _Problem(f"must be {whole} from {low:g} to {high:g}")
+    return number if low <= number <= high else _Problem(f"must be from {low:g} to {high:g}")
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Settings named SLM_LSP_…; other variables of that prefix are not settings."""
+    names = {ENV_PREFIX + name.upper(): name for name in FIELDS}
+    return {names[key]: value for key, value in environ.items() if key in names}
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Settings of a TOML file; none, without complaint, where there is no file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), []
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"{path}: cannot be read: {error}"]
+
+
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Config, list[str]]:
+    """Defaults, then the file, then the environment, then options; and what is wrong."""
+    config, problems = Config(), []
+    if path is not None:
+        values, found = read_file(path)
+        problems += found
+        config, found = apply(config, values, str(path))
+        problems += found
+    config, found = apply(config, from_environment(environ or {}), "environment")
+    problems += found
+    config, found = apply(config, dict(options or {}), "command line")
+    return config, problems + found

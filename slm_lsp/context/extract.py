@@ -1,0 +1,205 @@
+"""From a snapshot and an offset to a `CompletionContext`.
+
+Owns: choosing the stretch of text that is looked at, and deciding how much is wanted there.
+
+Invariant: total: any text and any offset give a context. Looks at no more than
+`MAX_BEFORE` + `MAX_AFTER` characters around the cursor, besides the tree; without a tree the
+text alone answers.
+
+Threads: the owner of the `SyntaxTrees`; without one, any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from slm_lsp.context import enclosing
+from slm_lsp.context.indent import infer_indent
+from slm_lsp.context.languages import Blocks, Language, language_of
+from slm_lsp.context.lines import (
+    Line,
+    columns,
+    indent_of,
+    lines_above,
+    opens_block,
+    unit_of,
+)
+from slm_lsp.context.scan import Literal, Scan, scan
+from slm_lsp.context.syntax import SyntaxTrees, byte_offset, encode, node_before
+from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
+
+if TYPE_CHECKING:
+    from slm_lsp.context.syntax import Tree
+
+MAX_BEFORE = 8_000
+MAX_AFTER = 4_000
+_CLOSERS = frozenset(")]}>\"'`;,: \t")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The cursor and the bounded text around it, with `\\n` line ends.
+
+    `above` are whole lines, `line` and `rest` are the cursor's line before and after it,
+    `below` the lines after that.
+    """
+
+    above: str
+    line: str
+    rest: str
+    below: tuple[str, ...]
+
+    @property
+    def before(self) -> str:
+        return self.above + self.line
+
+    @property
+    def blank(self) -> bool:
+        return not self.line.strip() and not self.rest.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A tree together with the cursor's place in it, in bytes."""
+
+    tree: Tree
+    at: int
+
+
+def extract(
+    snapshot: DocumentSnapshot,
+    offset: int,
+    trees: SyntaxTrees | None,
+    stop: Callable[[], bool] | None = None,
+) -> CompletionContext:
+    """What the syntax around `offset` says; `stop` bounds the wait for the tree."""
+    text = snapshot.text
+    offset = min(max(offset, 0), len(text))
+    language = language_of(snapshot.language)
+    tree = trees.tree(snapshot, stop) if trees is not None else None
+    at = _Tree(tree, byte_offset(text, offset)) if tree is not None else None
+    place = _look(language, text, offset, at)
+    found = scan(language, place.before)
+    literal = _literal(language, place, found, at)
+    found = replace(found, literal=literal)
+    inferred = ""
+    if place.blank and not place.line:
+        inferred = infer_indent(language, place.above, found, place.below)
+    indent = indent_of(place.line) + inferred
+    opener = _opener(language, place, found)
+    return CompletionContext(
+        prefix=text[:offset],
+        suffix=text[offset:],
+        indent=indent,
+        inferred_indent=inferred,
+        block_indent=_block_indent(language, place, opener, indent),
+        scope=_scope(language, place, at, indent),
+        in_string=literal is Literal.STRING,
+        in_comment=literal is Literal.COMMENT,
+        want=_want(place, opener, indent, literal),
+    )
+
+
+def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Place:
+    start = _whole_line(text, max(0, offset - MAX_BEFORE), offset)
+    start += _literal_at_start(language, text, start, offset, at)
+    before = text[start:offset]
+    after = text[offset : offset + MAX_AFTER]
+    if before.endswith("\r") and after.startswith("\n"):
+        before = before[:-1]
+    before, after = _plain_line_ends(before), _plain_line_ends(after)
+    cut = before.rfind("\n") + 1
+    rest, *below = after.split("\n")
+    if below and offset + MAX_AFTER < len(text):
+        below.pop()
+    return _Place(before[:cut], before[cut:], rest, tuple(below))
+
+
+def _whole_line(text: str, start: int, offset: int) -> int:
+    if start == 0:
+        return 0
+    line = text.find("\n", start - 1, offset) + 1
+    return line or start
+
+
+def _literal_at_start(
+    language: Language, text: str, start: int, offset: int, at: _Tree | None
+) -> int:
+    """How many characters from `start` on belong to a string or comment that began before;
+    a scan must not start inside of one."""
+    if start == 0 or at is None:
+        return 0
+    near = encode(text[start:offset])
+    start_byte = at.at - len(near)
+    leaf = node_before(at.tree, start_byte)
+    around = enclosing.literal_around(language, leaf, start_byte)
+    if around is None or around.end_byte >= at.at:
+        return 0
+    return len(near[: around.end_byte - start_byte].decode(errors="replace"))
+
+
+def _plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _literal(language: Language, place: _Place, found: Scan, at: _Tree | None) -> Literal:
+    if at is not None:
+        leaf = node_before(at.tree, at.at)
+        line_byte = at.at - len(encode(place.line))
+        verdict = enclosing.literal_at(language, leaf, at.at, line_byte, place.before)
+        if verdict is not None:
+            return verdict
+    return found.literal
+
+
+def _opener(language: Language, place: _Place, found: Scan) -> Line | None:
+    """The line, up to the cursor, that opens a block just before it."""
+    if found.literal is not Literal.CODE:
+        return None
+    line = next(lines_above(language, place.before, len(place.before), found), None)
+    return line if line is not None and opens_block(language, line, found) else None
+
+
+def _block_indent(language: Language, place: _Place, opener: Line | None, indent: str) -> str:
+    if opener is None or not place.line.strip():
+        return indent
+    return opener.indent + unit_of(language, [*place.above.split("\n"), *place.below])
+
+
+def _scope(language: Language, place: _Place, at: _Tree | None, indent: str) -> tuple[str, ...]:
+    if at is None:
+        return enclosing.scope_in_lines(language, place.above.split("\n"), indent)
+    here = at.at
+    if language.blocks is Blocks.COLON:
+        # An empty line belongs to no node; the last statement's blocks are those to choose from.
+        here -= len(encode(place.before[len(place.before.rstrip()) :]))
+    leaf = node_before(at.tree, here)
+    line_byte = at.at - len(encode(place.line))
+    names = enclosing.scope_in_tree(language, leaf, here, indent, line_byte)
+    if names is None:
+        names = enclosing.scope_in_lines(language, place.above.split("\n"), indent)
+    return names
+
+
+def _want(place: _Place, opener: Line | None, indent: str, literal: Literal) -> Want:
+    line, rest = place.line, place.rest
+    if _word(line[-1:]) and _word(rest[:1]):
+        return Want.NOTHING
+    if literal is not Literal.CODE or not _CLOSERS.issuperset(rest):
+        return Want.LINE
+    following = next((each for each in place.below if each.strip()), None)
+    if opener is not None:
+        has_body = following is not None and columns(following) > columns(opener.indent)
+        return Want.LINE if has_body else Want.BLOCK
+    if line.strip() or rest.strip():
+        return Want.LINE
+    adjacent = place.below[0] if place.below else ""
+    inserted = bool(adjacent.strip()) and columns(adjacent) >= columns(indent)
+    closing = adjacent.lstrip()[:1] in (")", "]", "}")
+    return Want.LINE if inserted and not closing else Want.BLOCK
+
+
+def _word(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -1,0 +1,86 @@
+"""What the indentation of an empty line should be, from the lines around it.
+
+Owns: the inference. Existing code is taken to be valid without the missing line, unless the
+lines below say that just this line is missing; what is likely was counted on real code.
+
+Invariant: reads only the stretch of text it is given and returns indentation that a
+neighbouring line already has, plus at most one unit or the column of an open bracket.
+
+Threads: any; pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slm_lsp.context.languages import Blocks, Language
+from slm_lsp.context.lines import (
+    Line,
+    begins,
+    columns,
+    ends,
+    indent_of,
+    lines_above,
+    opens_block,
+    unit_of,
+    without_comment,
+)
+from slm_lsp.context.scan import Literal, Scan, line_start
+from slm_lsp.context.suites import indent_between
+
+
+def infer_indent(language: Language, above: str, found: Scan, below: Sequence[str]) -> str:
+    """The indentation a statement between `above` (whole lines) and `below` should have."""
+    following = next((line for line in below if line.strip()), "")
+    if found.literal is not Literal.CODE:
+        end = len(above.rstrip())
+        return indent_of(above[line_start(above, end) : end])
+    previous = next(lines_above(language, above, len(above), found), None)
+    if previous is None:
+        return indent_of(following)
+    unit = unit_of(language, [*above.split("\n"), *below])
+    if found.brackets and _aligns(language, above[found.brackets[-1]]):
+        return _inside_bracket(language, above, found, following, unit)
+    if opens_block(language, previous, found):
+        return previous.indent + unit
+    if ends(language.continues, previous.last):
+        before = above[: previous.start].rstrip()
+        already = ends(language.continues, before[line_start(before, len(before)) :])
+        return previous.indent if already else previous.indent + unit
+    if language.blocks is Blocks.COLON:
+        return indent_between(language, above, found, below, unit)
+    if language.blocks is Blocks.UNKNOWN and columns(following) > columns(previous.indent):
+        return indent_of(following)
+    return _statement(language, above, found, previous).indent
+
+
+def _aligns(language: Language, bracket: str) -> bool:
+    return bracket != "{" or language.blocks is Blocks.COLON
+
+
+def _inside_bracket(language: Language, above: str, found: Scan, following: str, unit: str) -> str:
+    at = found.brackets[-1]
+    opener = above[line_start(above, at) :].split("\n", 1)[0]
+    inner = [line for line in above[at:].split("\n")[1:] if line.strip()]
+    if inner:
+        last = next(lines_above(language, above, len(above), found))
+        # After a finished item the next one stands where the first one stands.
+        return indent_of(inner[0]) if last.last.endswith(",") else last.indent
+    if columns(following) > columns(opener):
+        return indent_of(following)
+    if language.blocks is Blocks.COLON and without_comment(above, at + 1, found).strip():
+        own = indent_of(opener)
+        return own + " " * (at + 1 - line_start(above, at) - len(own))
+    return indent_of(opener) + unit
+
+
+def _statement(language: Language, above: str, found: Scan, last: Line) -> Line:
+    """The line on which the statement begins that ends in `last`."""
+    if not last.last.endswith((";", "}", ",")):
+        return last
+    line = last
+    for earlier in lines_above(language, above, last.start, found):
+        if not begins(language.continued, line.code) and not ends(language.continues, earlier.last):
+            break
+        line = earlier
+    return line

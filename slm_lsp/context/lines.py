@@ -1,0 +1,120 @@
+"""Statements as lines: indentation, code without comments, what opens a block.
+
+Owns: walking upwards from a place over a bounded text, one statement at a time, and the
+unit of indentation. Columns count a tab to the next multiple of eight.
+
+Invariant: knows nothing of cursors; reads a text with `\\n` line ends and its `Scan`.
+
+Threads: any; pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from slm_lsp.context.languages import Blocks, Language
+from slm_lsp.context.scan import Scan, logical_starts
+
+_MAX_UNIT = 8
+_compiled = lru_cache(maxsize=128)(re.compile)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One statement, which may cover several lines of text.
+
+    `start` is where it begins, with the white space `indent`; `code` is its first line and
+    `last` its last line, both without a comment and so empty where there is nothing else.
+    """
+
+    start: int
+    indent: str
+    code: str
+    last: str
+
+
+def indent_of(line: str) -> str:
+    """The blanks and tabs a line begins with."""
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def columns(line: str) -> int:
+    """How far the line is indented."""
+    return len(indent_of(line).expandtabs(8))
+
+
+def begins(pattern: str, line: str) -> bool:
+    """Whether a line begins with the pattern; never with an empty one."""
+    return bool(pattern) and _compiled(pattern).match(line.lstrip()) is not None
+
+
+def ends(pattern: str, line: str) -> bool:
+    """Whether the pattern is found in a line; never an empty one."""
+    return bool(pattern) and _compiled(pattern).search(line) is not None
+
+
+def group_of(pattern: str, line: str) -> str | None:
+    """The first group of a pattern with which the line begins."""
+    match = _compiled(pattern).match(line.lstrip())
+    return next((group for group in match.groups() if group), None) if match else None
+
+
+def lines_above(language: Language, text: str, at: int, found: Scan) -> Iterator[Line]:
+    """The statements above `at`, nearest first, without blank lines."""
+    end = at
+    for start in logical_starts(text, at, found):
+        lines, end = text[start:end].rstrip(), start
+        if not lines.strip() or begins(language.outside, lines):
+            continue
+        bottom = start + lines.rfind("\n") + 1
+        last = without_comment(text, bottom, found)
+        code = last if bottom == start else without_comment(text, start, found)
+        yield Line(start, indent_of(lines), code.strip(), last)
+
+
+def without_comment(text: str, start: int, found: Scan) -> str:
+    """What stands in the line from `start` on, without a comment at its end."""
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    comment = bisect_left(found.line_comments, start)
+    if comment < len(found.line_comments):
+        end = min(end, found.line_comments[comment])
+    return text[start:end].rstrip()
+
+
+def opens_block(language: Language, line: Line, found: Scan) -> bool:
+    """Whether a block begins after the line."""
+    if language.blocks is Blocks.COLON:
+        return line.last.endswith(":") and not found.brackets and begins(language.opener, line.code)
+    if language.blocks is Blocks.BRACES:
+        label = line.last.endswith(":") and begins(language.opener, line.last)
+        return line.last.endswith("{") or label
+    return line.last.endswith((":", "{"))
+
+
+def unit_of(language: Language, lines: Sequence[str]) -> str:
+    """One step of indentation, as most blocks in the lines have it."""
+    votes: Counter[str] = Counter()
+    smallest = ""
+    above = ""
+    for line in lines:
+        if not (stripped := line.strip()) or begins(language.outside, stripped):
+            continue
+        own = indent_of(line)
+        before = indent_of(above)
+        step = own[len(before) :]
+        if step and own.startswith(before) and above.rstrip().endswith((":", "{", "(", "[")):
+            votes[step] += 1
+        if own and (not smallest or len(own) < len(smallest)):
+            smallest = own
+        above = line
+    if votes:
+        return votes.most_common(1)[0][0]
+    if smallest.startswith("\t"):
+        return "\t"
+    return smallest if 1 < len(smallest) <= _MAX_UNIT else language.unit

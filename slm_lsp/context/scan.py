@@ -1,0 +1,154 @@
+"""A small scanner of strings, comments and brackets, for text that no grammar accepts.
+
+Owns: telling, from a bounded stretch of text alone, what is open at its end: a string, a
+comment, which brackets. Half-written code is the normal case, and a tree of it says least
+just where the cursor is.
+
+Invariant: linear in the text, and never wrong for longer than a line about an ordinary
+string, since those end with their line. Knows languages only through `Language`.
+
+Threads: any; pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from slm_lsp.context.languages import Language
+
+_CLOSES = {")": "(", "]": "[", "}": "{"}
+
+
+class Literal(StrEnum):
+    """What a place in the text is part of."""
+
+    CODE = "code"
+    STRING = "string"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a text looks like to its end.
+
+    `literal` is what the end is inside of; `brackets` are the offsets of those still open,
+    outermost first; `spans` are the strings, comments and pairs of brackets that cover more
+    than one line; `line_comments` is where each begins.
+    """
+
+    literal: Literal
+    brackets: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    line_comments: tuple[int, ...]
+
+
+def scan(language: Language, text: str) -> Scan:
+    """Scan the whole text, which starts in code and has `\\n` line ends."""
+    literal = Literal.CODE
+    brackets: list[int] = []
+    spans: list[tuple[int, int]] = []
+    line_comments: list[int] = []
+    for match in _pattern(language).finditer(text):
+        start, end = match.span()
+        kind = match.lastgroup
+        if kind is None:
+            if end == start + 1 and text[start] in "()[]{}":
+                _bracket(text, start, brackets, spans)
+            elif text.find("\n", start, end) >= 0:
+                spans.append((start, end))
+        elif kind.startswith("line_comment"):
+            line_comments.append(start)
+            if end == len(text):
+                literal = Literal.COMMENT
+        elif kind == "breaker":
+            brackets.clear()
+        elif kind == "open_comment":
+            literal = Literal.COMMENT
+            spans.append((start, end))
+        else:
+            literal = _open_string(language, text, start)
+            spans.append((start, end))
+    return Scan(literal, tuple(brackets), tuple(spans), tuple(line_comments))
+
+
+def line_start(text: str, at: int) -> int:
+    """Where the line that holds `at` begins."""
+    return text.rfind("\n", 0, at) + 1
+
+
+def logical_starts(text: str, at: int, found: Scan) -> Iterator[int]:
+    """Where the lines above `at` begin, nearest first; a string or a pair of brackets over
+    several lines counts as one line."""
+    spans = list(found.spans)
+    while at > 0:
+        start = line_start(text, at - 1)
+        # They lie in the order of their ends: a popped one cannot matter further up.
+        while spans and spans[-1][1] > start:
+            first, last = spans.pop()
+            if first < start and last <= at:
+                start = line_start(text, first)
+        yield start
+        at = start
+
+
+def _bracket(text: str, at: int, brackets: list[int], spans: list[tuple[int, int]]) -> None:
+    opening = _CLOSES.get(text[at])
+    if opening is None:
+        brackets.append(at)
+        return
+    # A bracket that nobody closed is given up when one around it is closed.
+    for index in range(len(brackets) - 1, -1, -1):
+        if text[brackets[index]] == opening:
+            first = brackets[index]
+            del brackets[index:]
+            if text.find("\n", first, at) >= 0:
+                spans.append((first, at + 1))
+            return
+
+
+def _open_string(language: Language, text: str, start: int) -> Literal:
+    near = text[max(start - 2, 0) :]
+    if language.open_hole and re.search(language.open_hole, near, re.DOTALL):
+        return Literal.CODE
+    return Literal.STRING
+
+
+@lru_cache(maxsize=32)
+def _pattern(language: Language) -> re.Pattern[str]:
+    # Every alternative begins with a literal character: `re` then skips quickly to the next
+    # of them, and all others cost nothing. Loops are unrolled, so that nothing backtracks.
+    parts = []
+    n_open = 0
+    not_prose = r"(?<!\w.)" if language.prose else ""
+    for quote in language.long_quotes:
+        first = quote[0]
+        inner = rf"{first}(?!{quote[1:]})" if len(quote) > 1 else rf"{first}(?!)"
+        n_open += 1
+        parts.append(
+            rf"{quote}[^{first}\\]*(?:(?:\\.|{inner})[^{first}\\]*)*"
+            rf"(?:{quote}|(?P<open_{n_open}>\\?\Z))"
+        )
+    for quote in language.quotes:
+        n_open += 1
+        parts.append(
+            rf"{quote}{not_prose}[^{quote}\\\n]*(?:\\.[^{quote}\\\n]*)*"
+            rf"(?:{quote}|(?P<open_{n_open}>\\?\Z)|(?=\n))"
+        )
+    if language.char_literals:
+        parts.append(r"'(?:\\[^\n]{1,9}?|[^'\\\n])'")
+    if language.block_comment is not None:
+        parts.append(r"/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/|(?P<open_comment>\Z))")
+    alone = r"(?=[\s!]|\Z)" if language.prose else ""
+    tokens = [
+        re.escape(token) + (rf"(?<!\S.{{{len(token)}}})" if language.prose else "") + alone
+        for token in language.line_comments
+    ]
+    parts += [rf"{token}(?P<line_comment_{i}>[^\n]*)" for i, token in enumerate(tokens)]
+    if language.breaker:
+        parts.append(rf"\n(?P<breaker>)[ \t]*(?:{language.breaker})")
+    parts += [re.escape(bracket) for bracket in "()[]{}"]
+    return re.compile("|".join(parts), re.DOTALL)

@@ -1,0 +1,105 @@
+"""The indentation of an empty line where indentation alone makes the blocks.
+
+Owns: the rules for `Blocks.COLON`, with the words of its one language. Each rule was counted
+on the standard library and on single-line infilling problems before it was let in.
+
+Invariant: a pure choice among the indentations of the blocks that are open above the line.
+
+Threads: any; pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slm_lsp.context.languages import Language
+from slm_lsp.context.lines import Line, begins, columns, ends, group_of, indent_of, lines_above
+from slm_lsp.context.scan import Scan
+
+_LEAVES = r"(?:return|raise|break|continue|pass)\b"
+_DIVIDES = r"(?:elif|else|except|finally)\b"
+_ENDS_TRY = r"(?:except|finally)\b"
+_FUNCTION = r"(?:async\s+)?def\b"
+_RETURNS = r"return\s+\S"
+_RETURN_TYPE = r"->\s*(?!None\b)\S"
+_TARGET = r"([\w.]+(?:\[[^\]]*\])?)\s*(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)"
+_TOP_LEVEL_BLANK_LINES = 2
+
+
+def indent_between(
+    language: Language, above: str, found: Scan, below: Sequence[str], unit: str
+) -> str:
+    """The indentation of a statement between two others, the upper opening no block."""
+    lines = list(lines_above(language, above, len(above), found))
+    indent, blocks = lines[0].indent, list(_blocks(lines))
+    outer = blocks[0].indent if blocks else indent.removesuffix(unit)
+    following = next((line for line in below if line.strip()), "")
+    n_blank = above[len(above.rstrip()) :].count("\n") - 1
+    if n_blank >= _TOP_LEVEL_BLANK_LINES:
+        return ""
+    if columns(following) > columns(indent):
+        # The line that opens the block below is the one that is missing.
+        return indent
+    for block in blocks:
+        if columns(following) > columns(block.indent) and _try_is_open(block, below):
+            return block.indent
+    if begins(_LEAVES, lines[0].code):
+        inside = begins(_DIVIDES, following) and columns(following) >= columns(outer)
+        indent = indent if inside else outer
+    elif following and columns(following) == columns(indent):
+        missing = bool(blocks) and _divider_is_missing(lines[0], blocks[0], following)
+        return outer if missing else indent
+    if columns(following) >= columns(indent):
+        return indent
+    adjacent = bool(below) and bool(below[0].strip())
+    return _before_dedent(lines, blocks, indent, following, n_blank, adjacent, unit)
+
+
+def _blocks(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines that open the blocks around the first of the lines, innermost first."""
+    limit = columns(lines[0].indent)
+    for line in lines:
+        if line.code and columns(line.indent) < limit:
+            limit = columns(line.indent)
+            yield line
+
+
+def _try_is_open(block: Line, below: Sequence[str]) -> bool:
+    limit = columns(block.indent)
+    dedent = next((line for line in below if line.strip() and columns(line) <= limit), "")
+    return begins(r"try\b", block.code) and not begins(_ENDS_TRY, dedent)
+
+
+def _divider_is_missing(last: Line, block: Line, following: str) -> bool:
+    """Whether a line such as `else:` is likely gone between two lines of one indentation."""
+    if begins(r"if\b", block.code):
+        # The same variable is seldom set twice in a row, but often in both branches.
+        target = group_of(_TARGET, last.code)
+        return target is not None and target == group_of(_TARGET, following)
+    return begins(r"elif\b", block.code)
+
+
+def _before_dedent(
+    lines: Sequence[Line],
+    blocks: Sequence[Line],
+    indent: str,
+    following: str,
+    n_blank: int,
+    adjacent: bool,
+    unit: str,
+) -> str:
+    function = next((line for line in blocks if begins(_FUNCTION, line.code)), None)
+    if function is None or columns(following) > columns(function.indent):
+        goes_with_next = n_blank > 0 and (adjacent or function is not None)
+        return indent_of(following) if goes_with_next else indent
+    if n_blank > 0 and adjacent:
+        return indent_of(following)
+    body = function.indent + unit
+    nested = columns(indent) > columns(body)
+    return body if nested and (n_blank > 0 or _returns(lines, function)) else indent
+
+
+def _returns(lines: Sequence[Line], function: Line) -> bool:
+    """Whether the function gives a value, so that it hardly ends inside a loop."""
+    typed = ends(_RETURN_TYPE, function.last)
+    return typed or any(begins(_RETURNS, x.code) for x in lines if x.start > function.start)

@@ -1,0 +1,268 @@
+"""Syntax trees of the open documents, kept current by re-parsing only what changed.
+
+Owns: the parsers, one tree for each of the most recently used documents, and the few
+questions others ask of a tree. Columns and ends of nodes are utf-8 bytes; `byte_offset`
+converts.
+
+Invariant: the only module that imports tree_sitter, and not before the first tree is asked
+for. A tree that was handed out never changes. Text that is too long, binary or too broken to
+parse in bounded work has no tree; nobody may depend on having one.
+
+Threads: one worker thread owns a `SyntaxTrees` and every tree it returns; no locks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slm_lsp.context.languages import LANGUAGES
+from slm_lsp.types import DocumentSnapshot
+
+if TYPE_CHECKING:
+    from tree_sitter import Node as Node
+    from tree_sitter import Parser
+    from tree_sitter import Tree as Tree
+
+MAX_CHARS = 1_000_000
+MAX_REGION_CHARS = 64_000
+# The parser reports once in a hundred steps of its own. Source code needs 5 to 10 reports a
+# kilobyte at about 30 µs each; text that is no source code at all can cost 1 ms each.
+MAX_REPORTS = 10_000
+_CHUNK_BYTES = 16_384
+_BINARY_HEAD = 8_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The one replaced span that turns an old source into a new one, in bytes."""
+
+    start: int
+    old_end: int
+    new_end: int
+
+
+@dataclass(slots=True)
+class _Parsed:
+    language: str
+    text: str
+    source: bytes
+    tree: Tree | None
+
+
+class SyntaxTrees:
+    """The parsers and the trees of the most recently used documents."""
+
+    def __init__(self, max_documents: int = 32) -> None:
+        self._max_documents = max_documents
+        self._parsers: dict[str, Parser | None] = {}
+        self._parsed: OrderedDict[str, _Parsed] = OrderedDict()
+
+    def tree(
+        self, snapshot: DocumentSnapshot, stop: Callable[[], bool] | None = None
+    ) -> Tree | None:
+        """The tree of this snapshot, or None where there can be none.
+
+        `stop` is asked every few dozen microseconds and ends the parse when true: there is
+        then no tree this time, and the next call goes on from the last one.
+        """
+        known = self._parsed.get(snapshot.uri)
+        if known is not None and known.language != snapshot.language:
+            del self._parsed[snapshot.uri]
+            known = None
+        if known is not None:
+            self._parsed.move_to_end(snapshot.uri)
+            # A document that was too much work once is not tried again on every keystroke.
+            if known.tree is None or known.text == snapshot.text:
+                return known.tree
+        parser = self._parser(snapshot.language)
+        if parser is None or _unsuitable(snapshot.text):
+            self.forget(snapshot.uri)
+            return None
+        return self._parse(parser, snapshot, known, stop)
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document."""
+        self._parsed.pop(uri, None)
+
+    def error_count(self, language: str, text: str) -> int | None:
+        """How many syntax errors a short text has by itself; None if it cannot be told."""
+        parser = self._parser(language)
+        if parser is None or len(text) > MAX_REGION_CHARS:
+            return None
+        tree = _run(parser, encode(text), None, None)
+        return None if tree is None else sum(1 for _ in errors(tree.root_node))
+
+    def _parse(
+        self,
+        parser: Parser,
+        snapshot: DocumentSnapshot,
+        known: _Parsed | None,
+        stop: Callable[[], bool] | None,
+    ) -> Tree | None:
+        source = encode(snapshot.text)
+        old = None
+        if known is not None and known.tree is not None:
+            # A copy, as editing changes a tree in place and callers hold the old one.
+            old = known.tree.copy()
+            _apply(old, known.source, source, edit_between(known.source, source))
+        stopped = False
+
+        def asked_to_stop() -> bool:
+            nonlocal stopped
+            stopped = stop is not None and stop()
+            return stopped
+
+        tree = _run(parser, source, old, asked_to_stop)
+        if tree is None and stopped:
+            return None
+        self._parsed[snapshot.uri] = _Parsed(snapshot.language, snapshot.text, source, tree)
+        self._parsed.move_to_end(snapshot.uri)
+        while len(self._parsed) > self._max_documents:
+            self._parsed.popitem(last=False)
+        return tree
+
+    def _parser(self, language: str) -> Parser | None:
+        if language not in self._parsers:
+            self._parsers[language] = _load(language)
+        return self._parsers[language]
+
+
+def encode(text: str) -> bytes:
+    """The text as valid utf-8; a lone surrogate becomes U+FFFD, which is as long."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text).encode()
+
+
+def byte_offset(text: str, offset: int) -> int:
+    """The place of a code point offset in `encode(text)`."""
+    return offset if text.isascii() else len(text[:offset].encode("utf-8", "surrogatepass"))
+
+
+def edit_between(old: bytes, new: bytes) -> Edit:
+    """The shortest single replacement, cut at code points, that turns `old` into `new`."""
+    shorter = min(len(old), len(new))
+    start = _common_prefix(old, new, shorter)
+    while start > 0 and (_inside_code_point(old, start) or _inside_code_point(new, start)):
+        start -= 1
+    tail = _common_suffix(old, new, shorter - start)
+    while tail > 0 and _inside_code_point(old, len(old) - tail):
+        tail -= 1
+    return Edit(start, len(old) - tail, len(new) - tail)
+
+
+def node_before(tree: Tree, at: int) -> Node:
+    """The smallest node that holds the byte before `at` (the first byte if there is none)."""
+    root = tree.root_node
+    return root.descendant_for_byte_range(max(at - 1, 0), max(at, 0)) or root
+
+
+def ancestors(node: Node) -> Iterator[Node]:
+    """The node itself and then its ancestors, innermost first."""
+    current: Node | None = node
+    while current is not None:
+        yield current
+        current = current.parent
+
+
+def errors(node: Node) -> Iterator[Node]:
+    """Every error and every missing token at or below the node."""
+    pending = [node] if node.has_error else []
+    while pending:
+        current = pending.pop()
+        if current.is_error or current.is_missing:
+            yield current
+        pending.extend(child for child in current.children if child.has_error or child.is_missing)
+
+
+def _inside_code_point(source: bytes, at: int) -> bool:
+    return at < len(source) and source[at] & 0xC0 == 0x80
+
+
+def _common_prefix(old: bytes, new: bytes, limit: int) -> int:
+    # Halving compares whole slices, so that the loop over bytes runs in C.
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _common_suffix(old: bytes, new: bytes, limit: int) -> int:
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[len(old) - middle : len(old) - low] == new[len(new) - middle : len(new) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _point(source: bytes, at: int) -> tuple[int, int]:
+    return source.count(b"\n", 0, at), at - (source.rfind(b"\n", 0, at) + 1)
+
+
+def _apply(tree: Tree, old: bytes, new: bytes, edit: Edit) -> None:
+    tree.edit(
+        edit.start,
+        edit.old_end,
+        edit.new_end,
+        _point(new, edit.start),
+        _point(old, edit.old_end),
+        _point(new, edit.new_end),
+    )
+
+
+def _run(
+    parser: Parser, source: bytes, old: Tree | None, stop: Callable[[], bool] | None
+) -> Tree | None:
+    reports = 0
+
+    def read(at: int, _point: object) -> bytes:
+        return source[at : at + _CHUNK_BYTES]
+
+    def ended(_at: int, _has_error: bool) -> bool:
+        nonlocal reports
+        reports += 1
+        return reports > MAX_REPORTS or (stop is not None and stop())
+
+    try:
+        if old is None:  # which the parser does not take for an absent argument
+            return parser.parse(read, progress_callback=ended)
+        return parser.parse(read, old, progress_callback=ended)
+    except ValueError:
+        # An ended parse would otherwise be resumed with the next text.
+        parser.reset()
+        return None
+
+
+def _unsuitable(text: str) -> bool:
+    return len(text) > MAX_CHARS or text.find("\0", 0, _BINARY_HEAD) >= 0
+
+
+def _load(language: str) -> Parser | None:
+    known = LANGUAGES.get(language)
+    if known is None:
+        return None
+    try:
+        import tree_sitter
+
+        grammar = getattr(importlib.import_module(known.module), known.function)()
+        return tree_sitter.Parser(tree_sitter.Language(grammar))
+    except (ImportError, AttributeError, ValueError) as error:
+        _log.warning("no syntax trees for %s: %s", language, error)
+        return None

@@ -1,0 +1,158 @@
+"""`slm-lsp doctor`: what this machine has, and what to do where it lacks something.
+
+Owns: the checks and their advice. Invariant: a check never raises and never changes
+anything but the model cache; every finding that is not ok says what to do.
+
+Threads: the main thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+
+import psutil
+
+from slm_lsp.config import Config, usable_cores
+from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.wiring import ModelFile, looks_like_path, obtain
+
+MIN_FREE_BYTES = 600_000_000
+N_SPEED_PROMPT = 256
+N_SPEED_DECODE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was found, whether it is fine, and what to do if it is not."""
+
+    check: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(config: Config) -> list[Finding]:
+    """All checks, in the order in which they depend on each other."""
+    findings = [_python(), _compiler(), _llama_cpp(), _threads(config), _memory()]
+    model, finding = _model(config)
+    findings.append(finding)
+    if model is not None and findings[2].ok:
+        findings.append(_speed(config, model))
+    return findings
+
+
+def render(findings: list[Finding], *, as_json: bool) -> str:
+    """The findings for people, or for programs."""
+    if as_json:
+        return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1)
+    lines = []
+    for finding in findings:
+        mark = "ok     " if finding.ok else "PROBLEM"
+        lines.append(f"{mark} {finding.check:<10} {finding.found}")
+        if finding.advice:
+            lines.append(f"{'':18} -> {finding.advice}")
+    return "\n".join(lines)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    ok = sys.version_info >= (3, 11)
+    return Finding(
+        "python", ok, f"{version} ({sys.executable})", "" if ok else "use Python 3.11 or newer"
+    )
+
+
+def _compiler() -> Finding:
+    found = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    found_cxx = [name for name in ("c++", "g++", "clang++") if shutil.which(name)]
+    if found and found_cxx:
+        return Finding("compiler", True, f"{found[0]}, {found_cxx[0]}")
+    return Finding(
+        "compiler",
+        _has_llama_cpp(),
+        "none found; needed only to install llama-cpp-python",
+        "Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc-c++; "
+        "macOS: xcode-select --install",
+    )
+
+
+def _has_llama_cpp() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("llama_cpp") is not None
+
+
+def _llama_cpp() -> Finding:
+    try:
+        import llama_cpp
+    except Exception as error:  # a broken native library raises whatever it likes
+        return Finding(
+            "llama.cpp",
+            False,
+            f"does not load: {error}",
+            "pip install --force-reinstall --no-cache-dir llama-cpp-python",
+        )
+    features = llama_cpp.llama_print_system_info().decode().strip(" |")
+    slow = platform.machine() in ("x86_64", "AMD64") and "AVX2 = 1" not in features
+    return Finding(
+        "llama.cpp",
+        True,
+        f"llama-cpp-python {llama_cpp.__version__}: {features}",
+        "built without AVX2: reinstall it on this machine for speed" if slow else "",
+    )
+
+
+def _threads(config: Config) -> Finding:
+    cores = usable_cores()
+    found = f"{cores} cores: {config.n_threads} to generate, {config.n_threads_batch} for prompts"
+    too_many = max(config.n_threads, config.n_threads_batch) > cores
+    advice = f"set threads and batch_threads to at most {cores}" if too_many else ""
+    return Finding("threads", not too_many, found, advice)
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available
+    ok = free >= MIN_FREE_BYTES
+    return Finding(
+        "memory",
+        ok,
+        f"{free / 1e9:.1f} GB available",
+        "" if ok else "close programs: the default model needs 0.6 GB",
+    )
+
+
+def _model(config: Config) -> tuple[ModelFile | None, Finding]:
+    try:
+        model = obtain(config)
+        if looks_like_path(config.model):
+            from slm_lsp.engine.llama import check_file
+
+            check_file(model.path)
+        size = model.path.stat().st_size
+    except (ModelLoadError, OSError) as error:
+        return None, Finding("model", False, str(error), "see the message; then run this again")
+    return model, Finding("model", True, f"{model.name}: {model.path} ({size / 1e6:.0f} MB)")
+
+
+def _speed(config: Config, model: ModelFile) -> Finding:
+    """Prefill and decode rates of the model on this machine."""
+    from slm_lsp.engine.speed import measure
+
+    try:
+        speed = measure(config, model.path, model.name, N_SPEED_PROMPT, N_SPEED_DECODE)
+    except (ModelLoadError, RuntimeError) as error:
+        return Finding("speed", False, str(error), "choose another model file with --model")
+    n_fits = int(config.automatic_budget_ms / 1e3 * speed.decode_per_s / 2)
+    found = (
+        f"reads {speed.prefill_per_s:.0f} tokens/s, writes {speed.decode_per_s:.0f} tokens/s, "
+        f"loads in {speed.load_ms:.0f} ms"
+    )
+    slow = n_fits < 5
+    advice = f"{config.automatic_budget_ms:g} ms are short for this model: raise "
+    advice += "automatic_budget_ms, or choose a smaller model or quantization"
+    return Finding("speed", not slow, found, advice if slow else "")

@@ -1,0 +1,297 @@
+"""LlamaDecoder: a GGUF model through llama.cpp's C API; the only llama_cpp import but one.
+
+Owns: the native model, context and batch. Uses `llama_cpp.llama_*` only, nothing of the
+package's high-level API. (`registry.quantize`, a process of its own, is the other import.)
+
+Invariant: importing this module imports neither llama_cpp nor numpy: a server answers
+`initialize` without them. Logits are read in place, once a token.
+
+Threads: the one that constructs it; llama.cpp's own worker threads live inside a step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slm_lsp.engine.base import ModelLoadError, PromptError
+from slm_lsp.engine.vocabulary import Vocabulary, read_vocabulary
+from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special
+
+GGUF_MAGIC = b"GGUF"
+N_BATCH = 512
+MIN_CONTEXT = 256
+
+
+def _native() -> Any:
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise ModelLoadError(
+            "llama-cpp-python is not installed, or does not load "
+            f"({error}); run `slm-lsp doctor`, then `pip install llama-cpp-python`"
+        ) from error
+    return llama_cpp
+
+
+def check_file(path: Path) -> None:
+    """Raise ModelLoadError unless `path` is a readable file that begins as GGUF does."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelLoadError(
+            f"cannot read the model file {path}: {error.strerror or error}"
+        ) from error
+    if magic != GGUF_MAGIC:
+        raise ModelLoadError(f"{path} is not a GGUF model file (it does not begin with 'GGUF')")
+
+
+class _NativeLog:
+    """llama.cpp's log lines; the last errors explain a failed load."""
+
+    def __init__(self, native: Any) -> None:
+        self.errors: list[str] = []
+        # The callback must outlive every native call, so it is an attribute.
+        self._callback = native.llama_log_callback(self._receive)
+        native.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _receive(self, level: int, text: bytes, _: Any) -> None:
+        if level == 4:  # GGML_LOG_LEVEL_ERROR
+            self.errors.append(text.decode("utf-8", "replace").strip())
+            del self.errors[:-20]
+
+
+_log: _NativeLog | None = None
+
+
+def _start_native() -> tuple[Any, _NativeLog]:
+    """llama_cpp, initialised once a process, and its log."""
+    global _log
+    native = _native()
+    if _log is None:
+        _log = _NativeLog(native)
+        native.llama_backend_init()
+    _log.errors.clear()
+    return native, _log
+
+
+class LlamaDecoder:
+    """A Decoder on llama.cpp."""
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        template: FimTemplate | None = None,
+        n_ctx: int = 4096,
+        n_threads: int = 1,
+        n_threads_batch: int = 1,
+        vocab_only: bool = False,
+    ) -> None:
+        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed."""
+        check_file(path)
+        self._native, log = _start_native()
+        import numpy
+
+        self._np = numpy
+        self._model = self._load_model(path, log, vocab_only)
+        self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
+        self._context: Any = None
+        self._n_past = 0
+        self._logits_address = 0
+        self._logits_view: Any = None
+        self._tokens_in = (ctypes.c_int32 * n_ctx)()
+        if not vocab_only:
+            n_ctx = self._open_context(path, n_ctx, n_threads, n_threads_batch)
+            self._open_batch()
+        self.info = ModelInfo(
+            name=name,
+            n_ctx=n_ctx,
+            n_vocab=len(self.vocabulary.pieces),
+            specials=frozenset(self.vocabulary.specials),
+            metadata=self._metadata(),
+            template=template,
+        )
+        self._guard = self._sentinel_guard()
+        self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
+
+    def _load_model(self, path: Path, log: _NativeLog, vocab_only: bool) -> Any:
+        params = self._native.llama_model_default_params()
+        params.n_gpu_layers = 0
+        params.vocab_only = vocab_only
+        model = self._native.llama_model_load_from_file(str(path).encode(), params)
+        if not model:
+            why = "; ".join(log.errors[-3:]) or "no reason given"
+            raise ModelLoadError(
+                f"llama.cpp cannot load {path}: {why}. If the file was copied or downloaded, "
+                "it may be incomplete: obtain it again."
+            )
+        return model
+
+    def _open_context(self, path: Path, n_ctx: int, n_threads: int, n_threads_batch: int) -> int:
+        native = self._native
+        trained = int(native.llama_model_n_ctx_train(self._model))
+        params = native.llama_context_default_params()
+        params.n_ctx = max(MIN_CONTEXT, min(n_ctx, trained) if trained > 0 else n_ctx)
+        params.n_batch = params.n_ubatch = N_BATCH
+        params.n_seq_max = 1
+        params.n_threads = n_threads
+        params.n_threads_batch = n_threads_batch
+        params.no_perf = True
+        self._context = native.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise ModelLoadError(
+                f"no memory for a context of {params.n_ctx} tokens of {path}: "
+                "set a smaller `context_tokens`"
+            )
+        self._memory = native.llama_get_memory(self._context)
+        return int(native.llama_n_ctx(self._context))
+
+    def _open_batch(self) -> None:
+        """One native batch for all steps, its arrays seen as numpy arrays."""
+        self._batch = batch = self._native.llama_batch_init(N_BATCH, 0, 1)
+        view = self._np.ctypeslib.as_array
+        self._batch_tokens = view(batch.token, (N_BATCH,))
+        self._batch_positions = view(batch.pos, (N_BATCH,))
+        self._batch_logits = view(batch.logits, (N_BATCH,))
+        for i in range(N_BATCH):
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+
+    def _metadata(self) -> dict[str, str]:
+        native, model, found = self._native, self._model, {}
+        buffer = ctypes.create_string_buffer(512)
+        for i in range(native.llama_model_meta_count(model)):
+            if native.llama_model_meta_key_by_index(model, i, buffer, 512) < 0:
+                continue
+            key = buffer.value.decode("utf-8", "replace")
+            if native.llama_model_meta_val_str_by_index(model, i, buffer, 512) >= 0:
+                found[key] = buffer.value.decode("utf-8", "replace")
+        return found
+
+    def _sentinel_guard(self) -> re.Pattern[str] | None:
+        """Matches control texts that llama.cpp would find even in plain text.
+
+        With parse_special off it still matches tokens of type USER_DEFINED
+        (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type.
+        """
+        texts = [t for t in self.vocabulary.user_defined if len(t) > 2 and t[0] in "<["]
+        return re.compile("|".join(map(re.escape, texts))) if texts else None
+
+    # --- Decoder ---
+
+    def special(self, text: str) -> int | None:
+        """See Decoder."""
+        return self.vocabulary.specials.get(text)
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        """See Decoder."""
+        tokens = [self.vocabulary.bos] if self.vocabulary.adds_bos else []
+        first_text = True
+        for segment in segments:
+            if isinstance(segment, Special):
+                token = self.special(segment.text)
+                if token is None:
+                    raise PromptError(f"{self.info.name} has no control token {segment.text!r}")
+                tokens.append(token)
+            elif segment.text:
+                tokens += self._tokenize_text(segment.text, first_text)
+                first_text = False
+        return tokens
+
+    def _tokenize_text(self, text: str, first: bool) -> list[int]:
+        cuts = [m.start() + 1 for m in self._guard.finditer(text)] if self._guard else []
+        tokens: list[int] = []
+        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            tokens += self._tokenize_part(text[start:end], first and start == 0)
+        return tokens
+
+    def _tokenize_part(self, text: str, first: bool) -> list[int]:
+        # SentencePiece puts a space before any text. Wanted once at the most (CodeLlama's
+        # infilling code does the same): elsewhere a line break absorbs it and is dropped.
+        lead = self.vocabulary.lead if not first else ()
+        # The same replacement as the rest of the prompt's: one "?" a lone surrogate.
+        encoded = (("\n" if lead else "") + text).encode("utf-8", "replace")
+        if len(self._tokens_in) < len(encoded) + 2:
+            self._tokens_in = (ctypes.c_int32 * (len(encoded) + 2))()
+        n_tokens = self._native.llama_tokenize(
+            self.vocabulary.handle,
+            encoded,
+            len(encoded),
+            self._tokens_in,
+            len(self._tokens_in),
+            False,
+            False,
+        )
+        return list(self._tokens_in[len(lead) : n_tokens])
+
+    def truncate(self, n_tokens: int) -> None:
+        """See Decoder."""
+        if n_tokens < self._n_past:
+            removed = self._native.llama_memory_seq_rm(self._memory, 0, n_tokens, -1)
+            if not removed:  # recurrent models cannot forget a part
+                self._native.llama_memory_seq_rm(self._memory, 0, -1, -1)
+                raise RuntimeError("this model's memory cannot be cut back")
+            self._n_past = n_tokens
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """See Decoder. At most N_BATCH tokens a step."""
+        n_tokens = len(tokens)
+        self._batch.n_tokens = n_tokens
+        self._batch_tokens[:n_tokens] = tokens
+        self._batch_positions[:n_tokens] = range(self._n_past, self._n_past + n_tokens)
+        self._batch_logits[:n_tokens] = 0
+        self._batch_logits[n_tokens - 1] = 1
+        code = self._native.llama_decode(self._context, self._batch)
+        if code != 0:
+            raise RuntimeError(f"llama_decode failed with code {code}")
+        self._n_past += n_tokens
+
+    def _logits(self) -> Any:
+        """The last token's logits where llama.cpp keeps them; valid until the next step."""
+        pointer = self._native.llama_get_logits_ith(self._context, -1)
+        address = ctypes.addressof(pointer.contents)
+        # Making a view costs as much as reading it, and the place seldom changes.
+        if address != self._logits_address:
+            array = (ctypes.c_float * self.info.n_vocab).from_address(address)
+            self._logits_view = self._np.frombuffer(array, dtype=self._np.float32)
+            self._logits_address = address
+        return self._logits_view
+
+    def pick(self, required: bytes = b"") -> tuple[int, float]:
+        """See Decoder."""
+        logits = self._logits()
+        if required:
+            candidates = self.vocabulary.candidates(required)
+            token = int(candidates[int(logits[candidates].argmax())])
+        else:
+            token = int(logits.argmax())
+        top = float(logits.max()) if required else float(logits[token])
+        self._np.subtract(logits, top, out=self._scratch)
+        self._np.exp(self._scratch, out=self._scratch)
+        logprob = float(logits[token]) - top - math.log(float(self._scratch.sum()))
+        return token, logprob
+
+    def piece(self, token: int) -> bytes:
+        """See Decoder."""
+        return self.vocabulary.pieces[token]
+
+    def is_end(self, token: int) -> bool:
+        """See Decoder."""
+        return token in self.vocabulary.ends
+
+    def close(self) -> None:
+        """Free the native model; the decoder cannot be used afterwards."""
+        if self._context is not None:
+            self._native.llama_batch_free(self._batch)
+            self._native.llama_free(self._context)
+            self._context = None
+        if self._model is not None:
+            self._native.llama_model_free(self._model)
+            self._model = None

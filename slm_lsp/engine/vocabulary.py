@@ -1,0 +1,110 @@
+"""A model's vocabulary as bytes, and which tokens may continue a required text.
+
+Owns: every token's bytes, its kind, and the sorted order that makes token healing cheap.
+
+Invariant: control tokens have empty bytes, so they never become text and are never
+candidates; `candidates` is never empty for a vocabulary with byte or character tokens.
+
+Threads: read once by the engine's thread, immutable afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ATTR_UNKNOWN = 1
+ATTR_CONTROL = 8
+ATTR_USER_DEFINED = 16
+MAX_PIECE_BYTES = 256
+
+
+@dataclass
+class Vocabulary:
+    """See the module. `specials` maps control texts to tokens; `user_defined` are those
+    texts that the tokenizer finds even in plain text; `lead` is what the tokenizer makes
+    of a line break at the start of a text, where it would otherwise insert a space."""
+
+    handle: Any
+    pieces: list[bytes]
+    specials: dict[str, int]
+    user_defined: frozenset[str]
+    ends: frozenset[int]
+    bos: int
+    adds_bos: bool
+    lead: tuple[int, ...] = ()
+    _sorted: list[tuple[bytes, int]] = field(default_factory=list)
+    _exact: dict[bytes, int] = field(default_factory=dict)
+    _cache: dict[bytes, Any] = field(default_factory=dict)
+
+    def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Tokens whose bytes begin with `required`, or are a beginning of it."""
+        import numpy
+
+        if not self._sorted:
+            self._sorted = sorted((piece, i) for i, piece in enumerate(self.pieces) if piece)
+            self._exact = {piece: i for piece, i in reversed(self._sorted)}
+        found = self._cache.get(required)
+        if found is None:
+            start = bisect_left(self._sorted, (required, -1))
+            # The smallest bytes greater than all that begin with `required`.
+            end = bisect_left(self._sorted, (required + b"\xff" * 8, -1))
+            tokens = [token for _, token in self._sorted[start:end]]
+            shorter = (required[:n] for n in range(1, len(required)))
+            tokens += [self._exact[piece] for piece in shorter if piece in self._exact]
+            found = numpy.array(tokens, dtype=numpy.int64)
+            if len(self._cache) > 256:
+                self._cache.clear()
+            self._cache[required] = found
+        if not len(found):
+            raise RuntimeError(f"no token of this vocabulary begins with {required!r}")
+        return found
+
+
+def read_vocabulary(native: Any, model: Any) -> Vocabulary:
+    """Everything about `model`'s vocabulary that is needed between steps."""
+    handle = native.llama_model_get_vocab(model)
+    n_vocab = native.llama_vocab_n_tokens(handle)
+    pieces: list[bytes] = []
+    specials: dict[str, int] = {}
+    user_defined: set[str] = set()
+    ends: set[int] = set()
+    for token in range(n_vocab):
+        attr = native.llama_vocab_get_attr(handle, token)
+        if attr & (ATTR_CONTROL | ATTR_USER_DEFINED):
+            text = (native.llama_vocab_get_text(handle, token) or b"").decode("utf-8", "replace")
+            specials.setdefault(text, token)
+            if attr & ATTR_USER_DEFINED:
+                user_defined.add(text)
+        control = attr & (ATTR_CONTROL | ATTR_UNKNOWN)
+        pieces.append(b"" if control else _piece(native, handle, token))
+        if native.llama_vocab_is_eog(handle, token):
+            ends.add(token)
+    return Vocabulary(
+        handle=handle,
+        pieces=pieces,
+        specials=specials,
+        user_defined=frozenset(user_defined),
+        ends=frozenset(ends),
+        bos=int(native.llama_vocab_bos(handle)),
+        adds_bos=bool(native.llama_vocab_get_add_bos(handle)),
+        lead=_lead(native, handle),
+    )
+
+
+def _piece(native: Any, handle: Any, token: int) -> bytes:
+    buffer = ctypes.create_string_buffer(MAX_PIECE_BYTES)
+    length = native.llama_token_to_piece(handle, token, buffer, MAX_PIECE_BYTES, 0, False)
+    return buffer.raw[:length] if length > 0 else b""
+
+
+def _lead(native: Any, handle: Any) -> tuple[int, ...]:
+    """Tokens of a lone line break, where the tokenizer puts a space before any text."""
+    tokens = (ctypes.c_int32 * 8)()
+    n_tokens = native.llama_tokenize(handle, b"\n", 1, tokens, 8, False, False)
+    return tuple(tokens[:n_tokens]) if n_tokens > 1 else ()

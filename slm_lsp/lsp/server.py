@@ -1,0 +1,219 @@
+"""The language server: capabilities and handlers.
+
+Owns: what is advertised, the life of the engine within an LSP session, and what the user is
+told. Handlers take their snapshot and deadline before the first await and leave the rest to
+the Completer.
+
+Invariant: `initialize` is answered before anything of the engine is touched; no handler
+blocks the loop; `window/showMessage` is for what a user must act on.
+
+Threads: the event loop. The engine reports from its thread through `_from_engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lsprotocol import types as lsp
+from pygls.lsp.server import LanguageServer
+
+from slm_lsp import __version__
+from slm_lsp.completion.completer import Completer, Outcome
+from slm_lsp.config import Config, apply
+from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.engine.base import Engine
+from slm_lsp.lsp import convert
+from slm_lsp.lsp.progress import LoadProgress
+from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
+from slm_lsp.trace import Trace
+from slm_lsp.types import CompletionRequest, EngineState, Trigger
+
+log = logging.getLogger(__name__)
+
+STATS_COMMAND = "slm-lsp.stats"
+TRIGGER_CHARACTERS = list(".([{,:= \n")
+
+
+class EngineFactory(Protocol):
+    """Makes an engine that begins to load at once and reports how that goes."""
+
+    def __call__(
+        self,
+        config: Config,
+        on_state: Callable[[EngineState], None],
+        on_progress: Callable[[str, float | None], None],
+    ) -> Engine: ...
+
+
+class SlmServer(LanguageServer):
+    """One LSP session."""
+
+    protocol: SlmProtocol
+
+    def __init__(
+        self, config: Config, make_engine: EngineFactory, trace: Trace, problems: list[str]
+    ) -> None:
+        notebooks = lsp.NotebookDocumentSyncOptions(
+            notebook_selector=[
+                lsp.NotebookDocumentFilterWithNotebook(
+                    notebook="*", cells=[lsp.NotebookCellLanguage(language="*")]
+                )
+            ]
+        )
+        super().__init__(
+            "slm-lsp", __version__, notebook_document_sync=notebooks, protocol_cls=SlmProtocol
+        )
+        self.config = config
+        self.trace = trace
+        self.completer: Completer | None = None
+        self._make_engine = make_engine
+        self._problems = problems
+        self._progress = LoadProgress(self)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        _register(self)
+
+    # --- the engine ---
+
+    def configure(self, options: Any) -> None:
+        """Take the client's initializationOptions; what is wrong is said once loaded."""
+        if options is not None:
+            self.config, problems = apply(self.config, options, "initializationOptions")
+            self._problems += problems
+
+    def start_engine(self) -> None:
+        """Begin to load the model, the first time this is called."""
+        if self.completer is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        for problem in self._problems:
+            self.show(problem, lsp.MessageType.Warning)
+        self._progress.begin()
+        engine = self._make_engine(
+            self.config,
+            lambda state: self._from_engine(self._engine_is, state),
+            lambda text, done: self._from_engine(self._progress.report, text, done),
+        )
+        self.completer = Completer(engine, self.config, self.trace, self._latest_text)
+
+    def _from_engine(self, call: Callable[..., None], *args: Any) -> None:
+        """Go on with a report of the engine's thread on the loop."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop has ended
+            log.debug("a report of the engine came after the session's end")
+
+    def _engine_is(self, state: EngineState) -> None:
+        assert self.completer is not None
+        self._progress.end("ready" if state is EngineState.READY else "failed")
+        if state is EngineState.FAILED:
+            self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
+
+    async def stop_engine(self) -> None:
+        """End the session's engine without blocking the loop on a native step."""
+        if self.completer is not None:
+            self.completer.close()
+            await asyncio.get_running_loop().run_in_executor(None, self.completer.engine.close)
+        self.trace.close()
+
+    # --- completions ---
+
+    def _latest_text(self, uri: str) -> str | None:
+        documents = self.protocol.documents
+        return documents.get(uri).text if uri in documents else None
+
+    async def complete(self, uri: str, position: lsp.Position, trigger: Trigger) -> Outcome:
+        """Complete in an open document; the deadline counts from the message's receipt."""
+        document = self.protocol.document(uri)
+        invoked = trigger is Trigger.INVOKED
+        budget_ms = self.config.invoked_budget_ms if invoked else self.config.automatic_budget_ms
+        request = CompletionRequest(
+            session=uri,
+            snapshot=document.snapshot(),
+            offset=document.offset_at((position.line, position.character)),
+            trigger=trigger,
+            deadline=Deadline(RECEIVED_MS.get() + budget_ms),
+            cancel=CancelToken(),
+        )
+        self.start_engine()
+        assert self.completer is not None
+        return await self.completer.complete(request)
+
+    def show(self, message: str, kind: lsp.MessageType = lsp.MessageType.Error) -> None:
+        """Tell the user what he must act on."""
+        self.window_show_message(lsp.ShowMessageParams(type=kind, message=message))
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Log; pygls would interrupt the user with every error of a client."""
+        log.error("%s: %s", getattr(source, "__name__", source), error)
+
+
+def _register(server: SlmServer) -> None:
+    """Attach the handlers."""
+
+    @server.feature(lsp.INITIALIZE)
+    def initialize(params: lsp.InitializeParams) -> None:
+        server.configure(params.initialization_options)
+
+    @server.feature(lsp.INITIALIZED)
+    def initialized(params: lsp.InitializedParams) -> None:
+        server.start_engine()
+
+    @server.feature(lsp.SHUTDOWN)
+    async def shutdown(params: None) -> None:
+        await server.stop_engine()
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
+    def opened(params: lsp.DidOpenTextDocumentParams) -> None:
+        server.start_engine()
+        assert server.completer is not None
+        server.completer.opened(server.protocol.documents.snapshot(params.text_document.uri))
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
+    def closed(params: lsp.DidCloseTextDocumentParams) -> None:
+        if server.completer is not None:
+            server.completer.closed(params.text_document.uri)
+
+    @server.feature(
+        lsp.TEXT_DOCUMENT_INLINE_COMPLETION,
+        lsp.InlineCompletionOptions(),
+    )
+    async def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
+        trigger = convert.inline_trigger(params.context.trigger_kind)
+        outcome = await server.complete(params.text_document.uri, params.position, trigger)
+        document = server.protocol.document(params.text_document.uri)
+        return convert.inline_list(document, outcome.completion)
+
+    # Whether a popup was asked for or came by itself cannot be told from its request.
+    @server.feature(
+        lsp.TEXT_DOCUMENT_COMPLETION,
+        lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS),
+    )
+    async def popup(params: lsp.CompletionParams) -> lsp.CompletionList:
+        outcome = await server.complete(
+            params.text_document.uri, params.position, Trigger.AUTOMATIC
+        )
+        document = server.protocol.document(params.text_document.uri)
+        return convert.popup_list(document, outcome.completion)
+
+    @server.command(STATS_COMMAND)
+    def stats() -> dict[str, Any]:
+        return _stats(server)
+
+
+def _stats(server: SlmServer) -> dict[str, Any]:
+    """Counters of this session, for tests, scripts and curious users."""
+    import dataclasses
+
+    counters: dict[str, Any] = {
+        "n_requests": server.trace.n_requests,
+        "rejects": dict(server.trace.rejects),
+    }
+    if server.completer is not None:
+        engine = server.completer.engine
+        counters["state"] = str(engine.state)
+        counters["engine"] = dataclasses.asdict(engine.stats())
+    return counters

@@ -1,0 +1,184 @@
+"""Fill-in-the-middle templates: which one a model wants, and prompts made from it.
+
+Owns: the table of families and the assembly of segments. A template's sentinels are
+control tokens of the model's own vocabulary or its metadata; the name of the file is never
+looked at. Sources of the formats: each family's model card or paper, see the table.
+
+Invariant: pure functions. Prefix and suffix become Text segments only, so a file that
+contains a sentinel's text cannot forge one.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import re
+
+from slm_lsp.types import (
+    CompletionContext,
+    FimTemplate,
+    ModelInfo,
+    Prompt,
+    Segment,
+    Special,
+    StopRule,
+    Text,
+    Want,
+)
+
+PREFIX_ONLY = FimTemplate("prefix-only", ("{prefix}",))
+
+
+def _texts(listed: str) -> tuple[str, ...]:
+    return tuple(listed.split())
+
+
+# First match wins: every sentinel of the layout is a control token of the vocabulary.
+FAMILIES = (
+    # Qwen2.5-Coder (technical report 2409.12186), CodeGemma (2406.11409) and Granite 4
+    # share these strings; their stop sets differ, and the union is harmless.
+    FimTemplate(
+        "qwen",
+        ("<|fim_prefix|>", "{prefix}", "<|fim_suffix|>", "{suffix}", "<|fim_middle|>"),
+        _texts(
+            "<|endoftext|> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|fim_pad|> "
+            "<|repo_name|> <|file_sep|> <|file_separator|> <|im_end|> <end_of_turn>"
+        ),
+    ),
+    # Seed-Coder (2506.03524): suffix first.
+    FimTemplate(
+        "seed-coder",
+        ("<[fim-suffix]>", "{suffix}", "<[fim-prefix]>", "{prefix}", "<[fim-middle]>"),
+        ("<[fim-suffix]>", "<[fim-prefix]>", "<[fim-middle]>", "<[end▁of▁sentence]>"),
+    ),
+    # DeepSeek-Coder (2401.14196) and V2-Lite.
+    FimTemplate(
+        "deepseek",
+        ("<｜fim▁begin｜>", "{prefix}", "<｜fim▁hole｜>", "{suffix}", "<｜fim▁end｜>"),
+        ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<｜end▁of▁sentence｜>", "<|EOT|>"),
+    ),
+    # CodeLlama 7B and 13B (2308.12950, and its reference generation.py).
+    FimTemplate(
+        "codellama",
+        ("▁<PRE>", "{prefix}", "▁<SUF>", "{suffix}", "▁<MID>"),
+        ("▁<EOT>", "▁<PRE>", "▁<SUF>", "▁<MID>"),
+    ),
+    # Codestral (mistral-common): suffix first, no middle sentinel.
+    FimTemplate(
+        "codestral",
+        ("[SUFFIX]", "{suffix}", "[PREFIX]", "{prefix}"),
+        ("[SUFFIX]", "[PREFIX]", "[MIDDLE]"),
+    ),
+    # SantaCoder (2301.03988): hyphens.
+    FimTemplate(
+        "santacoder",
+        ("<fim-prefix>", "{prefix}", "<fim-suffix>", "{suffix}", "<fim-middle>"),
+        ("<fim-prefix>", "<fim-suffix>", "<fim-middle>", "<|endoftext|>"),
+    ),
+    # StarCoder 1 and 2 (2305.06161, 2402.19173), tiny_starcoder_py, Stable-Code, Refact,
+    # Granite code 3B/8B.
+    FimTemplate(
+        "starcoder",
+        ("<fim_prefix>", "{prefix}", "<fim_suffix>", "{suffix}", "<fim_middle>"),
+        _texts(
+            "<|endoftext|> <file_sep> <repo_name> <filename> <reponame> "
+            "<fim_prefix> <fim_suffix> <fim_middle> <fim_pad>"
+        ),
+    ),
+    # Falcon-H1-Tiny-Coder.
+    FimTemplate(
+        "falcon",
+        ("<|prefix|>", "{prefix}", "<|suffix|>", "{suffix}", "<|middle|>"),
+        ("<|prefix|>", "<|suffix|>", "<|middle|>", "<|endoftext|>"),
+    ),
+)
+
+# Mellum (model card, JetBrains/Mellum-4b-base) has StarCoder's sentinels, suffix first.
+# Only its own metadata tells the two apart.
+MELLUM = FimTemplate(
+    "mellum",
+    ("<fim_suffix>", "{suffix}", "<fim_prefix>", "{prefix}", "<fim_middle>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>", "<reponame>", "<|endoftext|>"),
+)
+NAME_KEYS = ("general.name", "general.basename", "general.base_model.0.name")
+
+# The end of a prefix that a tokenizer would have merged with what comes next: a word with
+# its space, a run of punctuation, a space. Digits and "_" stand alone.
+HEALABLE = re.compile(r"(?: ?[^\W\d_]{1,24}| ?[^\s\w]{1,4}| )\Z")
+
+
+def sentinels(template: FimTemplate) -> tuple[str, ...]:
+    """The control texts of a layout."""
+    return tuple(part for part in template.layout if part not in ("{prefix}", "{suffix}"))
+
+
+def choose_template(info: ModelInfo) -> FimTemplate:
+    """The registry's template, or the family the vocabulary shows, or the prefix alone."""
+    if info.template is not None:
+        return info.template
+    if any("mellum" in info.metadata.get(key, "").lower() for key in NAME_KEYS):
+        families: tuple[FimTemplate, ...] = (MELLUM, *FAMILIES)
+    else:
+        families = FAMILIES
+    for family in families:
+        if info.specials.issuperset(sentinels(family)):
+            return _known_stops(family, info)
+    return PREFIX_ONLY
+
+
+def _known_stops(template: FimTemplate, info: ModelInfo) -> FimTemplate:
+    stops = tuple(text for text in template.stop if text in info.specials)
+    return FimTemplate(template.name, template.layout, stops, template.suffix_lines)
+
+
+def continues_prefix(template: FimTemplate) -> bool:
+    """Whether the model goes on writing right behind the prefix, with nothing between."""
+    return template.layout[-1] == "{prefix}"
+
+
+def split_heal(prefix: str) -> tuple[str, str]:
+    """Split off the end of `prefix` that has to be tokenized together with what follows.
+
+    See llama.cpp#5765 and the "token healing" of guidance: a prompt that ends inside what
+    would have been one token makes the model leave its usual path.
+    """
+    found = HEALABLE.search(prefix, max(0, len(prefix) - 32))
+    return (prefix[: found.start()], found.group()) if found else (prefix, "")
+
+
+def build(
+    template: FimTemplate, context: CompletionContext, stop: StopRule, max_tokens: int
+) -> Prompt:
+    """The prompt for a context whose prefix and suffix already fit the model.
+
+    Inferred indentation is part of the prompt: the model is not asked to produce it.
+    """
+    prefix, heal = unix_lines(context.prefix) + context.inferred_indent, ""
+    last = ""
+    if continues_prefix(template):
+        prefix, heal = split_heal(prefix)
+        if not heal and prefix.endswith(("\n", "\t")):
+            # Before a word, tokenizers keep the last of several white-space characters apart.
+            prefix, last = prefix[:-1], prefix[-1]
+    filled = {"{prefix}": prefix, "{suffix}": unix_lines(context.suffix)}
+    segments: list[Segment] = [
+        Text(filled[part]) if part in filled else Special(part) for part in template.layout
+    ]
+    if last:
+        segments.append(Text(last))
+    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal)
+
+
+def unix_lines(text: str) -> str:
+    """`text` with line feeds only: models saw few others, and tokens differ."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def stop_rule(context: CompletionContext, columns: int, max_lines: int) -> StopRule:
+    """When a completion of this context is complete.
+
+    `columns` is the width of `context.block_indent`.
+    """
+    if context.want is not Want.BLOCK:
+        return StopRule(strings=("\n",))
+    return StopRule(strings=("\n\n",), indent_columns=columns, max_lines=max_lines)

