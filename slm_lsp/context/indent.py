@@ -62,13 +62,18 @@ def _inside_bracket(language: Language, above: str, found: Scan, following: str,
     at = found.brackets[-1]
     opener = above[line_start(above, at) :].split("\n", 1)[0]
     inner = [line for line in above[at:].split("\n")[1:] if line.strip()]
+    hanging = not without_comment(above, at + 1, found).strip()
     if inner:
+        unfinished = not following or following.lstrip().startswith((")", "]", "}"))
+        if hanging and not unfinished and columns(following) <= columns(opener):
+            # The line that closes the bracket is the one that is missing.
+            return indent_of(opener)
         last = next(lines_above(language, above, len(above), found))
         # After a finished item the next one stands where the first one stands.
         return indent_of(inner[0]) if last.last.endswith(",") else last.indent
     if columns(following) > columns(opener):
         return indent_of(following)
-    if language.blocks is Blocks.COLON and without_comment(above, at + 1, found).strip():
+    if language.blocks is Blocks.COLON and not hanging:
         own = indent_of(opener)
         return own + " " * (at + 1 - line_start(above, at) - len(own))
     return indent_of(opener) + unit

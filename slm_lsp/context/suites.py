@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slm_lsp.context.languages import Language
-from slm_lsp.context.lines import Line, begins, columns, ends, group_of, indent_of, lines_above
+from slm_lsp.context.lines import Line, begins, columns, group_of, indent_of, lines_above
 from slm_lsp.context.scan import Scan
 
 _LEAVES = r"(?:return|raise|break|continue|pass)\b"
 _DIVIDES = r"(?:elif|else|except|finally)\b"
 _ENDS_TRY = r"(?:except|finally)\b"
 _FUNCTION = r"(?:async\s+)?def\b"
-_RETURNS = r"return\s+\S"
-_RETURN_TYPE = r"->\s*(?!None\b)\S"
-_TARGET = r"([\w.]+(?:\[[^\]]*\])?)\s*(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)"
+_OPERATOR = r"\s*(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)"
+_TARGET = rf"([\w.]+(?:\[[^\]]*\])?){_OPERATOR}"
+_CHANGED = rf"(\w+)(?:(?:\[.*\])?{_OPERATOR}|\.(?:append|add|extend|update|insert|remove|pop)\()"
+_ASSIGNED = r"((?:\w+\s*,\s*)*\w+)\s*=(?!=)"
+_DOCSTRING = r"[rR]?[\"']"
 _TOP_LEVEL_BLANK_LINES = 2
 
 
@@ -35,7 +37,8 @@ def indent_between(
     outer = blocks[0].indent if blocks else indent.removesuffix(unit)
     following = next((line for line in below if line.strip()), "")
     n_blank = above[len(above.rstrip()) :].count("\n") - 1
-    if n_blank >= _TOP_LEVEL_BLANK_LINES:
+    begun = begins(_DOCSTRING, lines[0].code)  # a function that is a docstring so far
+    if n_blank >= _TOP_LEVEL_BLANK_LINES and not begun:
         return ""
     if columns(following) > columns(indent):
         # The line that opens the block below is the one that is missing.
@@ -46,12 +49,12 @@ def indent_between(
     if begins(_LEAVES, lines[0].code):
         inside = begins(_DIVIDES, following) and columns(following) >= columns(outer)
         indent = indent if inside else outer
-    elif following and columns(following) == columns(indent):
-        missing = bool(blocks) and _divider_is_missing(lines[0], blocks[0], following)
-        return outer if missing else indent
-    if columns(following) >= columns(indent):
-        return indent
+        if columns(following) >= columns(indent):
+            return indent
     adjacent = bool(below) and bool(below[0].strip())
+    if columns(following) >= columns(indent):
+        missing = adjacent and bool(blocks) and _divider_is_missing(lines[0], blocks[0], following)
+        return outer if missing else indent
     return _before_dedent(lines, blocks, indent, following, n_blank, adjacent, unit)
 
 
@@ -96,10 +99,20 @@ def _before_dedent(
         return indent_of(following)
     body = function.indent + unit
     nested = columns(indent) > columns(body)
-    return body if nested and (n_blank > 0 or _returns(lines, function)) else indent
+    return body if nested and (n_blank > 0 or _accumulates(lines, body)) else indent
 
 
-def _returns(lines: Sequence[Line], function: Line) -> bool:
-    """Whether the function gives a value, so that it hardly ends inside a loop."""
-    typed = ends(_RETURN_TYPE, function.last)
-    return typed or any(begins(_RETURNS, x.code) for x in lines if x.start > function.start)
+def _accumulates(lines: Sequence[Line], body: str) -> bool:
+    """Whether the last line changes a variable of the function's outermost block: what is
+    computed in a loop is used after it."""
+    changed = group_of(_CHANGED, lines[0].code)
+    if changed is None:
+        return False
+    limit = columns(body)
+    for line in lines:
+        if line.code and columns(line.indent) < limit:
+            break
+        assigned = group_of(_ASSIGNED, line.code) if columns(line.indent) == limit else None
+        if assigned is not None and changed in assigned.replace(" ", "").split(","):
+            return True
+    return False

@@ -260,7 +260,7 @@ class LlamaDecoder:
         # Making a view costs as much as reading it, and the place seldom changes.
         if address != self._logits_address:
             array = (ctypes.c_float * self.info.n_vocab).from_address(address)
-            self._logits_view = self._np.frombuffer(array, dtype=self._np.float32)
+            self._logits_view = self._np.ctypeslib.as_array(array)
             self._logits_address = address
         return self._logits_view
 
