@@ -1,7 +1,7 @@
 """What is around a place: the definitions, and whether it is in a string or a comment.
 
 Owns: reading this off the tree's nodes, and saying when the tree is too broken there to be
-believed; the names of enclosing definitions are then read off the lines.
+believed; the names of enclosing definitions can also be read off the lines.
 
 Invariant: a verdict of None means "ask the text"; broken code never raises. Names come
 outermost first.
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from slm_lsp.context.languages import Blocks, Language, Scope
 from slm_lsp.context.lines import columns, group_of
 from slm_lsp.context.scan import Literal
-from slm_lsp.context.syntax import ancestors
 
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Node
@@ -28,28 +27,31 @@ _NAME = re.compile(r"[\w$.:~#]+")
 
 
 def literal_at(
-    language: Language, leaf: Node, at: int, line_byte: int, before: str
+    language: Language, nodes: Sequence[Node], at: int, line_byte: int, before: str
 ) -> Literal | None:
     """What the place is part of, from the tree; None if the tree is broken in this line.
 
-    `leaf` holds the byte before `at`, `line_byte` is where the line begins, and `before` is
-    the text that ends at the place.
+    `nodes` hold the byte before `at`, innermost first; `line_byte` is where the line begins,
+    and `before` is the text that ends at the place.
     """
     verdict: Literal | None = None
-    for node in ancestors(leaf):
+    line_is_sound = False
+    for node in nodes:
         if node.is_error or node.is_missing:
-            return None
+            return verdict
         if verdict is None:
             verdict = _verdict(language, node, at, before)
-        if node.start_byte <= line_byte:
-            return None if node.has_error else verdict or Literal.CODE
+        if not line_is_sound and node.start_byte <= line_byte:
+            if node.has_error:
+                return None
+            line_is_sound = True
     return verdict or Literal.CODE
 
 
-def literal_around(language: Language, leaf: Node, at: int) -> Node | None:
+def literal_around(language: Language, nodes: Sequence[Node], at: int) -> Node | None:
     """The outermost string or comment that begins before the place and ends after it."""
     outermost = None
-    for node in ancestors(leaf):
+    for node in nodes:
         literal = node.type in language.strings or node.type in language.comments
         if literal and node.start_byte < at < node.end_byte:
             outermost = node
@@ -57,17 +59,15 @@ def literal_around(language: Language, leaf: Node, at: int) -> Node | None:
 
 
 def scope_in_tree(
-    language: Language, leaf: Node, at: int, indent: str, line_byte: int
-) -> tuple[str, ...] | None:
-    """The names of the definitions around the place; None if the tree is broken there.
+    language: Language, nodes: Sequence[Node], at: int, indent: str, line_byte: int
+) -> tuple[str, ...]:
+    """The names of the definitions around the place.
 
     Where indentation makes blocks, a definition counts that is indented less than `indent`
     or begins in the place's own line.
     """
     names: list[str] = []
-    for node in ancestors(leaf):
-        if node.is_error:
-            return None
+    for index, node in enumerate(nodes):
         scope = language.scopes.get(node.type)
         if scope is None or not _in_body(language, node, scope, at):
             continue
@@ -75,7 +75,8 @@ def scope_in_tree(
             node.start_point.column < len(indent) or node.start_byte >= line_byte
         ):
             continue
-        if name := _name(node, scope):
+        parent = nodes[index + 1] if index + 1 < len(nodes) else None
+        if name := _name(node, parent, scope):
             names.append(name)
     return tuple(reversed(names))
 
@@ -90,7 +91,8 @@ def scope_in_lines(language: Language, above: Sequence[str], indent: str) -> tup
             break
         if not line.strip() or columns(line) >= limit:
             continue
-        limit = columns(line)
+        # A brace on a line of its own belongs to the line above it.
+        limit = columns(line) + (line.strip() == "{")
         name = group_of(language.header, line[:_MAX_HEADER_CHARS]) if language.header else None
         if name is not None:
             names.append(name)
@@ -125,9 +127,9 @@ def _in_body(language: Language, node: Node, scope: Scope, at: int) -> bool:
     return body.start_byte < at and (at < body.end_byte or unclosed)
 
 
-def _name(node: Node, scope: Scope) -> str | None:
+def _name(node: Node, parent: Node | None, scope: Scope) -> str | None:
     for field in scope.names:
-        owner = node.parent if field.startswith("^") else node
+        owner = parent if field.startswith("^") else node
         named = owner.child_by_field_name(field.lstrip("^")) if owner is not None else None
         # In C a name is wrapped in what makes it a pointer, an array or a function.
         while named is not None and (inner := named.child_by_field_name("declarator")) is not None:

@@ -27,7 +27,7 @@ from slm_lsp.context.lines import (
     unit_of,
 )
 from slm_lsp.context.scan import Literal, Scan, scan
-from slm_lsp.context.syntax import SyntaxTrees, byte_offset, encode, node_before
+from slm_lsp.context.syntax import SyntaxTrees, byte_offset, encode, nodes_at
 from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
 
 if TYPE_CHECKING:
@@ -62,10 +62,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A tree together with the cursor's place in it, in bytes."""
+    """A tree together with the cursor's place in it, in bytes.
+
+    `last_code` is the end of what is not white space before the cursor: an empty line
+    belongs to no node, its blocks are among those of the statement before it.
+    """
 
     tree: Tree
     at: int
+    last_code: int
 
 
 def extract(
@@ -78,8 +83,7 @@ def extract(
     text = snapshot.text
     offset = min(max(offset, 0), len(text))
     language = language_of(snapshot.language)
-    tree = trees.tree(snapshot, stop) if trees is not None else None
-    at = _Tree(tree, byte_offset(text, offset)) if tree is not None else None
+    at = _parse(snapshot, offset, trees, stop)
     place = _look(language, text, offset, at)
     found = scan(language, place.before)
     literal = _literal(language, place, found, at)
@@ -89,23 +93,41 @@ def extract(
         inferred = infer_indent(language, place.above, found, place.below)
     indent = indent_of(place.line) + inferred
     opener = _opener(language, place, found)
+    block_indent = _block_indent(language, place, opener, indent)
     return CompletionContext(
         prefix=text[:offset],
         suffix=text[offset:],
         indent=indent,
         inferred_indent=inferred,
-        block_indent=_block_indent(language, place, opener, indent),
-        scope=_scope(language, place, at, indent),
+        block_indent=block_indent,
+        scope=_scope(language, place, found, at, block_indent),
         in_string=literal is Literal.STRING,
         in_comment=literal is Literal.COMMENT,
         want=_want(place, opener, indent, literal),
     )
 
 
+def _parse(
+    snapshot: DocumentSnapshot,
+    offset: int,
+    trees: SyntaxTrees | None,
+    stop: Callable[[], bool] | None,
+) -> _Tree | None:
+    tree = trees.tree(snapshot, stop) if trees is not None else None
+    if tree is None:
+        return None
+    at = byte_offset(snapshot.text, offset)
+    near = snapshot.text[max(0, offset - MAX_BEFORE) : offset]
+    return _Tree(tree, at, at - len(encode(near[len(near.rstrip()) :])))
+
+
 def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Place:
     start = _whole_line(text, max(0, offset - MAX_BEFORE), offset)
     start += _literal_at_start(language, text, start, offset, at)
     before = text[start:offset]
+    if start > 0 and text[start - 1] not in "\r\n":
+        # White space within a line too long to be seen whole is no indentation.
+        before = before.lstrip(" \t")
     after = text[offset : offset + MAX_AFTER]
     if before.endswith("\r") and after.startswith("\n"):
         before = before[:-1]
@@ -133,8 +155,8 @@ def _literal_at_start(
         return 0
     near = encode(text[start:offset])
     start_byte = at.at - len(near)
-    leaf = node_before(at.tree, start_byte)
-    around = enclosing.literal_around(language, leaf, start_byte)
+    nodes = nodes_at(at.tree, start_byte)
+    around = enclosing.literal_around(language, nodes, start_byte)
     if around is None or around.end_byte >= at.at:
         return 0
     return len(near[: around.end_byte - start_byte].decode(errors="replace"))
@@ -146,9 +168,9 @@ def _plain_line_ends(text: str) -> str:
 
 def _literal(language: Language, place: _Place, found: Scan, at: _Tree | None) -> Literal:
     if at is not None:
-        leaf = node_before(at.tree, at.at)
+        nodes = nodes_at(at.tree, at.at)
         line_byte = at.at - len(encode(place.line))
-        verdict = enclosing.literal_at(language, leaf, at.at, line_byte, place.before)
+        verdict = enclosing.literal_at(language, nodes, at.at, line_byte, place.before)
         if verdict is not None:
             return verdict
     return found.literal
@@ -168,19 +190,23 @@ def _block_indent(language: Language, place: _Place, opener: Line | None, indent
     return opener.indent + unit_of(language, [*place.above.split("\n"), *place.below])
 
 
-def _scope(language: Language, place: _Place, at: _Tree | None, indent: str) -> tuple[str, ...]:
+def _scope(
+    language: Language, place: _Place, found: Scan, at: _Tree | None, block_indent: str
+) -> tuple[str, ...]:
+    lines = [*place.above.split("\n"), place.line]
     if at is None:
-        return enclosing.scope_in_lines(language, place.above.split("\n"), indent)
-    here = at.at
-    if language.blocks is Blocks.COLON:
-        # An empty line belongs to no node; the last statement's blocks are those to choose from.
-        here -= len(encode(place.before[len(place.before.rstrip()) :]))
-    leaf = node_before(at.tree, here)
-    line_byte = at.at - len(encode(place.line))
-    names = enclosing.scope_in_tree(language, leaf, here, indent, line_byte)
-    if names is None:
-        names = enclosing.scope_in_lines(language, place.above.split("\n"), indent)
-    return names
+        return enclosing.scope_in_lines(language, lines, block_indent)
+    # Indentation says nothing within a string or brackets.
+    flat = found.literal is not Literal.CODE or bool(found.brackets)
+    line_byte = 0 if flat else at.at - len(encode(place.line))
+    here = at.last_code if language.blocks is Blocks.COLON else at.at
+    nodes = nodes_at(at.tree, here)
+    names = enclosing.scope_in_tree(language, nodes, here, block_indent, line_byte)
+    inner = nodes[:-1] or nodes  # the root has an error wherever there is one
+    if not nodes[-1].is_error and not any(node.has_error for node in inner):
+        return names
+    # A grammar may make something else of a definition that is being written.
+    return max(names, enclosing.scope_in_lines(language, lines, block_indent), key=len)
 
 
 def _want(place: _Place, opener: Line | None, indent: str, literal: Literal) -> Want:

@@ -39,7 +39,7 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if previous is None:
         return indent_of(following)
     unit = unit_of(language, [*above.split("\n"), *below])
-    if found.brackets and _aligns(language, above[found.brackets[-1]]):
+    if found.brackets and _aligns(language, above[found.brackets[-1]], previous):
         return _inside_bracket(language, above, found, following, unit)
     if opens_block(language, previous, found):
         return previous.indent + unit
@@ -51,11 +51,26 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
         return indent_between(language, above, found, below, unit)
     if language.blocks is Blocks.UNKNOWN and columns(following) > columns(previous.indent):
         return indent_of(following)
+    if _brace_is_missing(language, above, found, following):
+        return indent_of(above[line_start(above, found.brackets[-1]) :])
     return _statement(language, above, found, previous).indent
 
 
-def _aligns(language: Language, bracket: str) -> bool:
-    return bracket != "{" or language.blocks is Blocks.COLON
+def _aligns(language: Language, bracket: str, previous: Line) -> bool:
+    """Whether lines in the bracket stand below each other, rather than in a block."""
+    if language.blocks is Blocks.COLON:
+        return True
+    # A statement that ended shows that the bracket was left open by mistake.
+    return bracket != "{" and not previous.last.endswith((";", "{"))
+
+
+def _brace_is_missing(language: Language, above: str, found: Scan, following: str) -> bool:
+    """Whether the lines below stand outside of a block that no line closes."""
+    if not found.brackets or not following or following.lstrip().startswith((")", "]", "}")):
+        return False
+    label = begins(language.opener, following) or begins(language.outside, following)
+    opener = above[line_start(above, found.brackets[-1]) :]
+    return not label and columns(following) <= columns(opener)
 
 
 def _inside_bracket(language: Language, above: str, found: Scan, following: str, unit: str) -> str:

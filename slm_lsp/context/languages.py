@@ -48,7 +48,7 @@ class Language:
     `quotes` end at the line's end, `long_quotes` do not. `char_literals`: the single quote
     holds one character and is otherwise no quote at all.
     `holes`: nodes inside strings that hold code; `open_hole`: the same for a string that
-    is still open, searched from two characters before its quote to its end.
+    is still open, matched from two characters before its quote to its end.
     `header`: a definition; its first group that matches is the name.
     `opener`: a line ending in a colon opens a block only if it begins like this.
     `breaker`: a line that can only be a new statement, whatever brackets are open above.
@@ -87,7 +87,8 @@ def _scopes(*types: str, **special: Scope) -> Mapping[str, Scope]:
 
 
 _C_BLOCK_COMMENT = ("/*", "*/")
-_C_CONTINUES = r"(?:(?<!\+)\+|(?<!-)-|[*/%&|^=?]|=>)$"
+_NO_BRACES = r"^\s*(?:\}\s*)?(?:else|(?:else\s+)?(?:if|for|while)\s*\((?:[^()]|\([^()]*\))*\))$"
+_C_CONTINUES = rf"(?:(?<!\+)\+|(?<!-)-|[*/%&|^=?]|=>|{_NO_BRACES})$"
 _C_CONTINUED = r"\.\w|->|\?[.\s]|&&|\|\||[+%^=:]\s"
 _SWITCH_LABEL = r"(?:case\b|default\s*:)"
 
@@ -104,7 +105,7 @@ _PYTHON = Language(
     suffixes=(".py", ".pyi", ".pyw"),
     quotes=('"', "'"),
     long_quotes=('"""', "'''"),
-    open_hole=r"(?<!\w)(?:[fF][rR]?|[rR][fF])[\"'].*(?<!\{)\{[^{}]*$",
+    open_hole=r"\W?(?:[fF][rR]?|[rR][fF])[\"'].*(?<!\{)\{[^{}]*$",
     opener=r"(?:async|def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b",
     breaker=r"(?:def|class|return|raise|import|while|try|pass|break|continue|del|global|nonlocal"
     r"|assert|@)\b",
@@ -137,13 +138,14 @@ _JAVASCRIPT = Language(
     ),
     header=r"(?:export\s+)?(?:default\s+)?(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?"
     r"(?:(?:function\*?|class|interface|enum|namespace|module)\s+([\w$]+)"
-    r"|(?:const|let|var)\s+([\w$]+)\s*=\s*(?:async\b\s*)?(?:function\b|\([^)]*\)\s*=>|[\w$]+\s*=>)"
+    r"|(?:(?:const|let|var|static|public|private|protected|readonly)\s+)*([\w$#]+)\s*(?::[^=]+)?"
+    r"=\s*(?:async\b\s*)?(?:function\b|\([^)]*\)[^=;]*=>|[\w$]+\s*=>)"
     r"|(?:(?:static|async|get|set|public|private|protected|readonly|override)\s+)*"
     r"(?!(?:if|for|while|switch|catch|with|function)\b)([\w$#]+)\s*\([^)]*\)[^;()]*\{\s*$)",
     suffixes=(".js", ".mjs", ".cjs"),
     quotes=('"', "'"),
     long_quotes=("`",),
-    open_hole=r"`.*\$\{[^{}]*$",
+    open_hole=r"[^`]{0,2}`.*\$\{[^{}]*$",
     opener=_SWITCH_LABEL,
     unit="  ",
 )
@@ -261,8 +263,8 @@ _C = Language(
         function_definition=Scope(names=("declarator",)),
     ),
     header=r"(?:typedef\s+)?(?:(?:struct|union|enum|class|namespace)\s+(\w+)[^;()]*$"
-    r"|(?!(?:return|else|case|goto|new|delete|throw)\b)(?:[\w:<>,*&]+[\s*&]+)*"
-    r"(?!(?:if|for|while|switch|catch)\b)([\w:~]+)\s*\([^;]*$)",
+    r"|(?!(?:return|else|case|goto|new|delete|throw|if|for|while|switch|catch)\b)"
+    r"(?:(?:[\w:<>,]+[\s*&]+)+([\w:~]+)\s*\([^;]*$|([\w:~]+)\s*\([^;]*\{\s*$))",
     suffixes=(".c", ".h"),
     outside=r"#",
     char_literals=True,

@@ -78,12 +78,17 @@ def lines_above(language: Language, text: str, at: int, found: Scan) -> Iterator
 
 
 def without_comment(text: str, start: int, found: Scan) -> str:
-    """What stands in the line from `start` on, without a comment at its end."""
+    """What stands in the line from `start` on, but for a comment it begins or ends with."""
     end = text.find("\n", start)
     end = len(text) if end < 0 else end
-    comment = bisect_left(found.line_comments, start)
-    if comment < len(found.line_comments):
-        end = min(end, found.line_comments[comment])
+    index = bisect_left(found.comments, (start, 0))
+    if index > 0 and found.comments[index - 1][1] > start:
+        start = min(found.comments[index - 1][1], end)
+    for first, last in found.comments[index:]:
+        if first >= end:
+            break
+        if not text[last:end].strip():
+            end = first
     return text[start:end].rstrip()
 
 
@@ -93,7 +98,8 @@ def opens_block(language: Language, line: Line, found: Scan) -> bool:
         return line.last.endswith(":") and not found.brackets and begins(language.opener, line.code)
     if language.blocks is Blocks.BRACES:
         label = line.last.endswith(":") and begins(language.opener, line.last)
-        return line.last.endswith("{") or label
+        hole = line.last.endswith("${")  # of a template string
+        return (line.last.endswith("{") and not hole) or label
     return line.last.endswith((":", "{"))
 
 
@@ -103,16 +109,19 @@ def unit_of(language: Language, lines: Sequence[str]) -> str:
     smallest = ""
     above = ""
     for line in lines:
-        if not (stripped := line.strip()) or begins(language.outside, stripped):
+        stripped = line.strip()
+        label = language.blocks is Blocks.BRACES and begins(language.opener, stripped)
+        if not stripped or label or begins(language.outside, stripped):
             continue
         own = indent_of(line)
         before = indent_of(above)
-        step = own[len(before) :]
-        if step and own.startswith(before) and above.rstrip().endswith((":", "{", "(", "[")):
-            votes[step] += 1
-        if own and (not smallest or len(own) < len(smallest)):
-            smallest = own
+        step, end = own[len(before) :], above.rstrip()[-1:]
         above = line
+        if step and own.startswith(before) and end in (":", "{", "(", "["):
+            votes[step] += 1
+        # A line after a comma may stand anywhere.
+        if own and end != "," and (not smallest or len(own) < len(smallest)):
+            smallest = own
     if votes:
         return votes.most_common(1)[0][0]
     if smallest.startswith("\t"):

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from slm_lsp.context.languages import Language
 
+_MAX_UNCLOSED = 16
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 
 
@@ -37,13 +38,13 @@ class Scan:
 
     `literal` is what the end is inside of; `brackets` are the offsets of those still open,
     outermost first; `spans` are the strings, comments and pairs of brackets that cover more
-    than one line; `line_comments` is where each begins.
+    than one line; `comments` are all comments.
     """
 
     literal: Literal
     brackets: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
-    line_comments: tuple[int, ...]
+    comments: tuple[tuple[int, int], ...]
 
 
 def scan(language: Language, text: str) -> Scan:
@@ -51,28 +52,25 @@ def scan(language: Language, text: str) -> Scan:
     literal = Literal.CODE
     brackets: list[int] = []
     spans: list[tuple[int, int]] = []
-    line_comments: list[int] = []
+    comments: list[tuple[int, int]] = []
     for match in _pattern(language).finditer(text):
         start, end = match.span()
         kind = match.lastgroup
-        if kind is None:
-            if end == start + 1 and text[start] in "()[]{}":
-                _bracket(text, start, brackets, spans)
-            elif text.find("\n", start, end) >= 0:
-                spans.append((start, end))
-        elif kind.startswith("line_comment"):
-            line_comments.append(start)
-            if end == len(text):
+        first = text[start]
+        if kind is not None and "comment" in kind:
+            comments.append((start, end))
+            if end == len(text) and kind != "comment_block":
                 literal = Literal.COMMENT
         elif kind == "breaker":
             brackets.clear()
-        elif kind == "open_comment":
-            literal = Literal.COMMENT
-            spans.append((start, end))
-        else:
+        elif kind is not None:
             literal = _open_string(language, text, start)
+        elif end == start + 1 and first in "()[]{}":
+            _bracket(text, start, brackets, spans)
+            continue
+        if text.find("\n", start, end) >= 0 and kind != "breaker":
             spans.append((start, end))
-    return Scan(literal, tuple(brackets), tuple(spans), tuple(line_comments))
+    return Scan(literal, tuple(brackets), tuple(spans), tuple(comments))
 
 
 def line_start(text: str, at: int) -> int:
@@ -100,8 +98,9 @@ def _bracket(text: str, at: int, brackets: list[int], spans: list[tuple[int, int
     if opening is None:
         brackets.append(at)
         return
-    # A bracket that nobody closed is given up when one around it is closed.
-    for index in range(len(brackets) - 1, -1, -1):
+    # Brackets that nobody closed are given up when one around them is closed.
+    innermost = len(brackets) - 1
+    for index in range(innermost, max(innermost - _MAX_UNCLOSED, -1), -1):
         if text[brackets[index]] == opening:
             first = brackets[index]
             del brackets[index:]
@@ -112,7 +111,7 @@ def _bracket(text: str, at: int, brackets: list[int], spans: list[tuple[int, int
 
 def _open_string(language: Language, text: str, start: int) -> Literal:
     near = text[max(start - 2, 0) :]
-    if language.open_hole and re.search(language.open_hole, near, re.DOTALL):
+    if language.open_hole and re.match(language.open_hole, near, re.DOTALL):
         return Literal.CODE
     return Literal.STRING
 
@@ -141,13 +140,13 @@ def _pattern(language: Language) -> re.Pattern[str]:
     if language.char_literals:
         parts.append(r"'(?:\\[^\n]{1,9}?|[^'\\\n])'")
     if language.block_comment is not None:
-        parts.append(r"/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/|(?P<open_comment>\Z))")
+        parts.append(r"/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/(?P<comment_block>)|(?P<comment_open>\Z))")
     alone = r"(?=[\s!]|\Z)" if language.prose else ""
     tokens = [
         re.escape(token) + (rf"(?<!\S.{{{len(token)}}})" if language.prose else "") + alone
         for token in language.line_comments
     ]
-    parts += [rf"{token}(?P<line_comment_{i}>[^\n]*)" for i, token in enumerate(tokens)]
+    parts += [rf"{token}(?P<comment_{i}>[^\n]*)" for i, token in enumerate(tokens)]
     if language.breaker:
         parts.append(rf"\n(?P<breaker>)[ \t]*(?:{language.breaker})")
     parts += [re.escape(bracket) for bracket in "()[]{}"]

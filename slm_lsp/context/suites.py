@@ -11,6 +11,7 @@ Threads: any; pure functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from slm_lsp.context.languages import Language
 from slm_lsp.context.lines import Line, begins, columns, group_of, indent_of, lines_above
@@ -28,34 +29,51 @@ _DOCSTRING = r"[rR]?[\"']"
 _TOP_LEVEL_BLANK_LINES = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """The statements above, nearest first, those of them that open the blocks around the
+    nearest, innermost first, and the lines below."""
+
+    lines: Sequence[Line]
+    blocks: Sequence[Line]
+    below: Sequence[str]
+    n_blank: int
+    unit: str
+
+    @property
+    def following(self) -> str:
+        return next((line for line in self.below if line.strip()), "")
+
+    @property
+    def adjacent(self) -> bool:
+        return bool(self.below) and bool(self.below[0].strip())
+
+
 def indent_between(
     language: Language, above: str, found: Scan, below: Sequence[str], unit: str
 ) -> str:
     """The indentation of a statement between two others, the upper opening no block."""
     lines = list(lines_above(language, above, len(above), found))
-    indent, blocks = lines[0].indent, list(_blocks(lines))
-    outer = blocks[0].indent if blocks else indent.removesuffix(unit)
-    following = next((line for line in below if line.strip()), "")
     n_blank = above[len(above.rstrip()) :].count("\n") - 1
+    gap = _Gap(lines, list(_blocks(lines)), below, n_blank, unit)
     begun = begins(_DOCSTRING, lines[0].code)  # a function that is a docstring so far
     if n_blank >= _TOP_LEVEL_BLANK_LINES and not begun:
         return ""
-    if columns(following) > columns(indent):
+    indent = lines[0].indent
+    outer = gap.blocks[0].indent if gap.blocks else indent.removesuffix(unit)
+    following = columns(gap.following)
+    if following > columns(indent):
         # The line that opens the block below is the one that is missing.
         return indent
-    for block in blocks:
-        if columns(following) > columns(block.indent) and _try_is_open(block, below):
+    for block in gap.blocks:
+        if following > columns(block.indent) and _try_is_open(block, below):
             return block.indent
     if begins(_LEAVES, lines[0].code):
-        inside = begins(_DIVIDES, following) and columns(following) >= columns(outer)
+        inside = begins(_DIVIDES, gap.following) and following >= columns(outer)
         indent = indent if inside else outer
-        if columns(following) >= columns(indent):
-            return indent
-    adjacent = bool(below) and bool(below[0].strip())
-    if columns(following) >= columns(indent):
-        missing = adjacent and bool(blocks) and _divider_is_missing(lines[0], blocks[0], following)
-        return outer if missing else indent
-    return _before_dedent(lines, blocks, indent, following, n_blank, adjacent, unit)
+    elif following == columns(indent):
+        return outer if _divider_is_missing(gap) else indent
+    return indent if following >= columns(indent) else _before_dedent(gap, indent)
 
 
 def _blocks(lines: Sequence[Line]) -> Iterator[Line]:
@@ -73,33 +91,28 @@ def _try_is_open(block: Line, below: Sequence[str]) -> bool:
     return begins(r"try\b", block.code) and not begins(_ENDS_TRY, dedent)
 
 
-def _divider_is_missing(last: Line, block: Line, following: str) -> bool:
+def _divider_is_missing(gap: _Gap) -> bool:
     """Whether a line such as `else:` is likely gone between two lines of one indentation."""
-    if begins(r"if\b", block.code):
+    if not gap.adjacent or not gap.blocks:
+        return False
+    if begins(r"if\b", gap.blocks[0].code):
         # The same variable is seldom set twice in a row, but often in both branches.
-        target = group_of(_TARGET, last.code)
-        return target is not None and target == group_of(_TARGET, following)
-    return begins(r"elif\b", block.code)
+        target = group_of(_TARGET, gap.lines[0].code)
+        return target is not None and target == group_of(_TARGET, gap.following)
+    return begins(r"elif\b", gap.blocks[0].code)
 
 
-def _before_dedent(
-    lines: Sequence[Line],
-    blocks: Sequence[Line],
-    indent: str,
-    following: str,
-    n_blank: int,
-    adjacent: bool,
-    unit: str,
-) -> str:
-    function = next((line for line in blocks if begins(_FUNCTION, line.code)), None)
-    if function is None or columns(following) > columns(function.indent):
-        goes_with_next = n_blank > 0 and (adjacent or function is not None)
-        return indent_of(following) if goes_with_next else indent
-    if n_blank > 0 and adjacent:
-        return indent_of(following)
-    body = function.indent + unit
+def _before_dedent(gap: _Gap, indent: str) -> str:
+    """The choice where the lines below stand left of `indent`."""
+    function = next((line for line in gap.blocks if begins(_FUNCTION, line.code)), None)
+    if function is None or columns(gap.following) > columns(function.indent):
+        goes_with_next = gap.n_blank > 0 and (gap.adjacent or function is not None)
+        return indent_of(gap.following) if goes_with_next else indent
+    if gap.n_blank > 0 and gap.adjacent:
+        return indent_of(gap.following)
+    body = function.indent + gap.unit
     nested = columns(indent) > columns(body)
-    return body if nested and (n_blank > 0 or _accumulates(lines, body)) else indent
+    return body if nested and (gap.n_blank > 0 or _accumulates(gap.lines, body)) else indent
 
 
 def _accumulates(lines: Sequence[Line], body: str) -> bool:

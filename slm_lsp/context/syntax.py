@@ -113,7 +113,7 @@ class SyntaxTrees:
         if known is not None and known.tree is not None:
             # A copy, as editing changes a tree in place and callers hold the old one.
             old = known.tree.copy()
-            _apply(old, known.source, source, edit_between(known.source, source))
+            apply_edit(old, known.source, source, edit_between(known.source, source))
         stopped = False
 
         def asked_to_stop() -> bool:
@@ -124,6 +124,8 @@ class SyntaxTrees:
         tree = _run(parser, source, old, asked_to_stop)
         if tree is None and stopped:
             return None
+        if tree is None:
+            source = b""
         self._parsed[snapshot.uri] = _Parsed(snapshot.language, snapshot.text, source, tree)
         self._parsed.move_to_end(snapshot.uri)
         while len(self._parsed) > self._max_documents:
@@ -161,18 +163,31 @@ def edit_between(old: bytes, new: bytes) -> Edit:
     return Edit(start, len(old) - tail, len(new) - tail)
 
 
-def node_before(tree: Tree, at: int) -> Node:
-    """The smallest node that holds the byte before `at` (the first byte if there is none)."""
+def apply_edit(tree: Tree, old: bytes, new: bytes, edit: Edit) -> None:
+    """Move the nodes of the tree of `old` to where they are in `new`, in place."""
+    row, line = new.count(b"\n", 0, edit.start), new.rfind(b"\n", 0, edit.start) + 1
+
+    def point(source: bytes, end: int) -> tuple[int, int]:
+        breaks = source.count(b"\n", edit.start, end)
+        begin = source.rfind(b"\n", edit.start, end) + 1 if breaks else line
+        return row + breaks, end - begin
+
+    start = row, edit.start - line
+    old_end, new_end = point(old, edit.old_end), point(new, edit.new_end)
+    tree.edit(edit.start, edit.old_end, edit.new_end, start, old_end, new_end)
+
+
+def nodes_at(tree: Tree, at: int) -> list[Node]:
+    """The nodes that hold the byte before `at` (the first byte if there is none), innermost
+    first and the root last."""
     root = tree.root_node
-    return root.descendant_for_byte_range(max(at - 1, 0), max(at, 0)) or root
-
-
-def ancestors(node: Node) -> Iterator[Node]:
-    """The node itself and then its ancestors, innermost first."""
-    current: Node | None = node
-    while current is not None:
-        yield current
-        current = current.parent
+    leaf = root.descendant_for_byte_range(max(at - 1, 0), max(at, 0)) or root
+    # Downwards, as each look at a node's parent would start from the root again.
+    path = [root]
+    while path[-1] != leaf and (child := path[-1].child_with_descendant(leaf)) is not None:
+        path.append(child)
+    path.reverse()
+    return path
 
 
 def errors(node: Node) -> Iterator[Node]:
@@ -194,7 +209,7 @@ def _common_prefix(old: bytes, new: bytes, limit: int) -> int:
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
-        if old[low:middle] == new[low:middle]:
+        if old.startswith(new[low:middle], low):
             low = middle
         else:
             high = middle - 1
@@ -205,26 +220,11 @@ def _common_suffix(old: bytes, new: bytes, limit: int) -> int:
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
-        if old[len(old) - middle : len(old) - low] == new[len(new) - middle : len(new) - low]:
+        if old.endswith(new[len(new) - middle : len(new) - low], 0, len(old) - low):
             low = middle
         else:
             high = middle - 1
     return low
-
-
-def _point(source: bytes, at: int) -> tuple[int, int]:
-    return source.count(b"\n", 0, at), at - (source.rfind(b"\n", 0, at) + 1)
-
-
-def _apply(tree: Tree, old: bytes, new: bytes, edit: Edit) -> None:
-    tree.edit(
-        edit.start,
-        edit.old_end,
-        edit.new_end,
-        _point(new, edit.start),
-        _point(old, edit.old_end),
-        _point(new, edit.new_end),
-    )
 
 
 def _run(

@@ -1,0 +1,316 @@
+"""Incremental trees against full ones, edits in bytes, and the limits of what is parsed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slm_lsp.context import syntax
+from slm_lsp.context.languages import LANGUAGES, PLAIN_TEXT, language_of, language_of_path
+from slm_lsp.context.syntax import Edit, SyntaxTrees, byte_offset, edit_between, encode, nodes_at
+from slm_lsp.types import DocumentSnapshot
+
+if TYPE_CHECKING:
+    from slm_lsp.context.syntax import Node, Tree
+
+SOURCES = {
+    "python": (
+        'class Ä:\n    """Doc €."""\n\n    def f(self, x):\n        return f"{x} 🙂"\n\n\n'
+        "x = [1,\n     2]\n"
+    ),
+    "javascript": "class A {\n  f(x) {\n    return `ä ${x} €`;\n  }\n}\nconst g = () => /a/g;\n",
+    "javascriptreact": "const A = () => <p>ä {x}</p>;\n",
+    "typescript": "interface I { a: string }\nnamespace N { export const x: number = 1; }\n",
+    "typescriptreact": "const A = (p: P) => <p>ä {p.x}</p>;\n",
+    "go": 'package a\n\nfunc (s *S) F(x int) string {\n\treturn "€" + `raw`\n}\n',
+    "rust": "/// doc ä\nimpl S {\n    fn f<'a>(&'a self) -> char { '🙂' }\n}\n",
+    "java": 'class A {\n    String f(int x) { return "ä" + x; } // €\n}\n',
+    "c": '#include <stdio.h>\nint f(char *s) {\n  return s["ä"[0]]; /* € */\n}\n',
+    "cpp": 'namespace a {\nclass B { int f() const { return 1; } };\nauto s = R"(ä)";\n}\n',
+}
+
+PIECES = [
+    "\n",
+    "    ",
+    "(",
+    ")",
+    '"',
+    '"""',
+    "`",
+    "/*",
+    "é",
+    "🙂",
+    "x",
+    ":",
+    "{",
+    "}",
+    "def f():\n",
+]
+
+
+def snapshot(text: str, language: str = "python", uri: str = "file:///a") -> DocumentSnapshot:
+    return DocumentSnapshot(uri, 1, language, text)
+
+
+def shape(node: Node) -> list[object]:
+    return [node.type, node.start_byte, node.end_byte, node.start_point, node.end_point] + [
+        shape(child) for child in node.children
+    ]
+
+
+def full(text: str, language: str) -> Tree:
+    tree = TREES.tree(snapshot(text, language, uri=f"full:{language}:{hash(text)}"))
+    assert tree is not None
+    return tree
+
+
+TREES = SyntaxTrees()
+
+
+def check(tree: Tree | None, text: str, language: str) -> None:
+    """The tree is the one that a parse of the whole text gives."""
+    assert tree is not None
+    expected = full(text, language)
+    assert tree.root_node.end_byte == len(encode(text))
+    # How broken code is mended may depend on what is reused; sound code leaves no choice.
+    if not expected.root_node.has_error:
+        assert shape(tree.root_node) == shape(expected.root_node)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_grammar_loads_and_accepts_its_source(language: str) -> None:
+    tree = SyntaxTrees().tree(snapshot(SOURCES[language], language))
+    assert tree is not None
+    assert not tree.root_node.has_error
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_node_types_named_in_languages_exist_in_the_grammar(language: str) -> None:
+    known = language_of(language)
+    grammar = full(SOURCES[language], language).language
+    names = known.strings | known.comments | known.holes | set(known.scopes)
+    assert {name for name in names if grammar.id_for_node_kind(name, True) is None} == set()
+
+
+edits = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 6), st.sampled_from(["", *PIECES])),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(language=st.sampled_from(sorted(LANGUAGES)), changes=edits)
+def test_incremental_tree_equals_full_tree(
+    language: str, changes: list[tuple[float, int, str]]
+) -> None:
+    trees, text = SyntaxTrees(), SOURCES[language]
+    trees.tree(snapshot(text, language))
+    for place, n_removed, inserted in changes:
+        at = round(place * len(text))
+        text = text[:at] + inserted + text[at + n_removed :]
+        check(trees.tree(snapshot(text, language)), text, language)
+    check(trees.tree(snapshot(SOURCES[language], language)), SOURCES[language], language)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(alphabet="aä€🙂🙃\n", max_size=12),
+    st.text(alphabet="aä€🙂🙃\n", max_size=12),
+)
+def test_edit_between_is_minimal_and_cut_at_code_points(old: str, new: str) -> None:
+    old_bytes, new_bytes = encode(old), encode(new)
+    edit = edit_between(old_bytes, new_bytes)
+    middle = new_bytes[edit.start : edit.new_end]
+    assert old_bytes[: edit.start] + middle + old_bytes[edit.old_end :] == new_bytes
+    removed = old_bytes[edit.start : edit.old_end].decode()
+    assert old_bytes[: edit.start].decode() + removed + old_bytes[edit.old_end :].decode() == old
+    added = middle.decode()
+    if removed and added:
+        assert removed[0] != added[0]
+        assert removed[-1] != added[-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expect"),
+    [
+        ("abc", "abxc", Edit(2, 2, 3)),
+        ("abxc", "abc", Edit(2, 3, 2)),
+        ("aaa", "aaaa", Edit(3, 3, 4)),
+        ("", "ä", Edit(0, 0, 2)),
+        ("ä", "å", Edit(0, 2, 2)),
+        ("🙂x", "🙃x", Edit(0, 4, 4)),
+        ("same", "same", Edit(4, 4, 4)),
+    ],
+)
+def test_edit_between(old: str, new: str, expect: Edit) -> None:
+    assert edit_between(encode(old), encode(new)) == expect
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a = 1\nb = 2", "a = 1\n\nb = 2"),
+        ("a = 1\n\nb = 2", "a = 1\nb = 2"),
+        ("a = 1; b = 2", "a = 1; é = 3; b = 2"),
+        ("a = [1,\n  2]; b = 2", "a = [1]; b = 2"),
+        ("a = 'é\\\nx'; b = 2", "a = 'x'\n\n\nb = 22"),
+    ],
+)
+def test_apply_edit_moves_what_is_behind_the_edit(old: str, new: str) -> None:
+    tree = full(old, "python").copy()
+    old_bytes, new_bytes = encode(old), encode(new)
+    syntax.apply_edit(tree, old_bytes, new_bytes, edit_between(old_bytes, new_bytes))
+    assert tree.root_node.end_byte == len(new_bytes)
+    assert tree.root_node.end_point == full(new, "python").root_node.end_point
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="aä€🙂\ud800\udfff\n", max_size=20), st.integers(0, 20))
+def test_byte_offset_fits_the_encoding(text: str, offset: int) -> None:
+    offset = min(offset, len(text))
+    assert encode(text[:offset]) == encode(text)[: byte_offset(text, offset)]
+
+
+def test_a_lone_surrogate_keeps_its_place() -> None:
+    text = "a\ud800b\udfffc"
+    assert encode(text).decode() == "a\ufffdb\ufffdc"
+    assert [byte_offset(text, i) for i in range(6)] == [0, 1, 4, 5, 8, 9]
+    tree = TREES.tree(snapshot(f'x = "{text}"\n'))
+    assert tree is not None
+    assert not tree.root_node.has_error
+
+
+def test_a_tree_that_was_handed_out_does_not_change() -> None:
+    trees = SyntaxTrees()
+    first = trees.tree(snapshot("def f():\n    pass\n"))
+    assert first is not None
+    before = shape(first.root_node)
+    trees.tree(snapshot("x = 1\n\ndef f():\n    pass\n"))
+    assert shape(first.root_node) == before
+
+
+def test_the_same_text_is_not_parsed_again() -> None:
+    trees = SyntaxTrees()
+    assert trees.tree(snapshot("x = 1\n")) is trees.tree(snapshot("x = " + "1\n"))
+
+
+def test_an_unknown_language_has_no_tree() -> None:
+    assert TREES.tree(snapshot("x", "cobol")) is None
+    assert TREES.error_count("cobol", "x") is None
+
+
+def test_a_changed_language_is_parsed_afresh() -> None:
+    trees = SyntaxTrees()
+    trees.tree(snapshot("int x;\n", "python"))
+    tree = trees.tree(snapshot("int x;\n", "c"))
+    assert tree is not None
+    assert tree.root_node.type == "translation_unit"
+
+
+def test_the_least_recently_used_document_is_dropped() -> None:
+    trees = SyntaxTrees(max_documents=2)
+    first = trees.tree(snapshot("a", uri="1"))
+    second = trees.tree(snapshot("b", uri="2"))
+    assert trees.tree(snapshot("a", uri="1")) is first
+    trees.tree(snapshot("c", uri="3"))
+    assert trees.tree(snapshot("a", uri="1")) is first
+    assert trees.tree(snapshot("b", uri="2")) is not second
+
+
+def test_forget_drops_the_tree() -> None:
+    trees = SyntaxTrees()
+    tree = trees.tree(snapshot("a"))
+    trees.forget("file:///a")
+    trees.forget("file:///never opened")
+    assert trees.tree(snapshot("a")) is not tree
+
+
+@pytest.mark.parametrize(
+    "text", ["x = 1\n" * 200_000, "x" * 5_000_000, "\0\1\2" * 1000, "PK\3\4\0" + "é" * 1000]
+)
+def test_long_and_binary_text_has_no_tree_and_takes_no_time(text: str) -> None:
+    began = time.perf_counter()
+    assert SyntaxTrees().tree(snapshot(text)) is None
+    assert time.perf_counter() - began < 0.25
+
+
+def test_text_that_is_too_much_work_is_given_up_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syntax, "MAX_REPORTS", 20)
+    trees = SyntaxTrees()
+    assert trees.tree(snapshot("(" * 50_000)) is None
+    assert trees.tree(snapshot("x = 1\n")) is None
+    trees.forget("file:///a")
+    check(trees.tree(snapshot("x = 1\n")), "x = 1\n", "python")
+
+
+def test_a_stopped_parse_gives_no_tree_and_keeps_the_old_one() -> None:
+    trees, text = SyntaxTrees(), "def f(x):\n    return x\n" * 200
+    old = trees.tree(snapshot(text))
+    longer = text + "y = [\n" + "    1,\n" * 1000 + "]\n"
+    assert trees.tree(snapshot(longer), stop=lambda: True) is None
+    assert trees.tree(snapshot(text), stop=lambda: True) is old
+    check(trees.tree(snapshot(longer)), longer, "python")
+
+
+def test_nodes_at_go_outwards_from_the_byte_before() -> None:
+    tree = full("def f(x):\n    return x\n", "python")
+    types = [node.type for node in nodes_at(tree, len("def f(x):\n    return"))]
+    assert types == ["return", "return_statement", "block", "function_definition", "module"]
+    for at in (0, 1, 10**6):
+        assert nodes_at(tree, at)[-1] == tree.root_node
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expect"),
+    [
+        ("python", "x = 1\n", 0),
+        ("python", "x = (1\n", 1),
+        ("python", "", 0),
+        ("javascript", "f({", 1),
+        ("c", "int f() { return 1 }", 1),
+    ],
+)
+def test_error_count(language: str, text: str, expect: int) -> None:
+    assert TREES.error_count(language, text) == expect
+
+
+def test_error_count_declines_long_text() -> None:
+    assert TREES.error_count("python", "x\n" * syntax.MAX_REGION_CHARS) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expect"),
+    [
+        ("/a/b.py", "python"),
+        ("b.PYI", "python"),
+        ("a.b.tsx", "typescriptreact"),
+        ("a.jsx", "javascriptreact"),
+        ("a.mjs", "javascript"),
+        ("x.h", "c"),
+        ("x.hpp", "cpp"),
+        ("Main.java", "java"),
+        ("m.go", "go"),
+        ("m.rs", "rust"),
+        ("m.ts", "typescript"),
+        ("Makefile", PLAIN_TEXT),
+        ("a.py/README", PLAIN_TEXT),
+        ("", PLAIN_TEXT),
+    ],
+)
+def test_language_of_path(path: str, expect: str) -> None:
+    assert language_of_path(path) == expect
+
+
+def test_no_grammar_is_imported_before_the_first_tree() -> None:
+    code = (
+        "import sys, slm_lsp.context.extract, slm_lsp.context.syntax as s; s.SyntaxTrees()\n"
+        "sys.exit(any(name.startswith('tree_sitter') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
