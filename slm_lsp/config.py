@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,11 +73,11 @@ def apply(config: Config, values: Any, source: str) -> tuple[Config, list[str]]:
     problems: list[str] = []
     for name, value in values.items():
         if name not in FIELDS:
-            problems.append(f"{source}: there is no setting {name!r}")
+            problems.append(f"{source}: there is no setting {_shown(name)}{_similar(name)}")
             continue
         checked = _checked(name, value)
         if isinstance(checked, _Problem):
-            problems.append(f"{source}: {name} {checked}, not {value!r}")
+            problems.append(f"{source}: {name} {checked}, not {_shown(value)}")
         else:
             good[name] = checked
     return dataclasses.replace(config, **good), problems
@@ -86,6 +87,24 @@ class _Problem(str):
     """What a value should have been."""
 
 
+def _shown(value: Any) -> str:
+    """A wrong value in a message, shortened; it may be anything that JSON can hold."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    try:
+        return short.repr(value)
+    except ValueError:  # an integer too long to be written
+        return "a number that long"
+
+
+def _similar(name: Any) -> str:
+    """A hint at the setting that may be meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:40], FIELDS, 1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def _checked(name: str, value: Any) -> Any:
     """The value in the setting's type, or a _Problem."""
     kind: type = type(FIELDS[name].default)
@@ -93,7 +112,7 @@ def _checked(name: str, value: Any) -> Any:
     if kind is str:
         return value if isinstance(value, str) else _Problem("must be text")
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
         number = kind(value)
         if isinstance(value, float) and kind is int and value != number:
@@ -105,9 +124,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings named SLM_LSP_…; other variables of that prefix are not settings."""
+    """Settings named SLM_LSP_…; other variables of that prefix are not settings, and an
+    empty variable is one that is not set."""
     names = {ENV_PREFIX + name.upper(): name for name in FIELDS}
-    return {names[key]: value for key, value in environ.items() if key in names}
+    return {names[key]: value for key, value in environ.items() if key in names and value}
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -116,8 +136,12 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         return tomllib.loads(path.read_text(encoding="utf-8")), []
     except FileNotFoundError:
         return {}, []
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        return {}, [f"{path}: cannot be read: {error.strerror or error}"]
+    except ValueError as error:  # not UTF-8, not TOML, or too long a number
         return {}, [f"{path}: cannot be read: {error}"]
+    except RecursionError:
+        return {}, [f"{path}: cannot be read: nested too deeply"]
 
 
 def load(
@@ -134,5 +158,5 @@ def load(
         problems += found
     config, found = apply(config, from_environment(environ or {}), "environment")
     problems += found
-    config, found = apply(config, dict(options or {}), "command line")
+    config, found = apply(config, options or {}, "command line")
     return config, problems + found

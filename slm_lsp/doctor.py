@@ -1,7 +1,9 @@
 """`slm-lsp doctor`: what this machine has, and what to do where it lacks something.
 
-Owns: the checks and their advice. Invariant: a check never raises and never changes
-anything but the model cache; every finding that is not ok says what to do.
+Owns: the checks and their advice.
+
+Invariant: no check raises or changes anything but the model cache; every finding that is not
+ok says what to do.
 
 Threads: the main thread.
 """
@@ -13,17 +15,21 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
 from slm_lsp.config import Config, usable_cores
 from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.engine.llama import check_file
 from slm_lsp.wiring import ModelFile, looks_like_path, obtain
 
 MIN_FREE_BYTES = 600_000_000
 N_SPEED_PROMPT = 256
 N_SPEED_DECODE = 32
+# Half the automatic budget should be enough to write these.
+MIN_TOKENS_IN_BUDGET = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,28 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """All checks, in the order in which they depend on each other."""
-    findings = [_python(), _compiler(), _llama_cpp(), _threads(config), _memory()]
-    model, finding = _model(config)
-    findings.append(finding)
-    if model is not None and findings[2].ok:
-        findings.append(_speed(config, model))
+    native = _guarded("llama.cpp", _llama_cpp)
+    findings = [
+        _guarded("python", _python),
+        _guarded("compiler", _compiler),
+        native,
+        _guarded("threads", lambda: _threads(config)),
+        _guarded("memory", _memory),
+    ]
+    found: list[ModelFile] = []
+    findings.append(_guarded("model", lambda: _model(config, found)))
+    if found and native.ok:
+        findings.append(_guarded("speed", lambda: _speed(config, found[0])))
     return findings
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    """A check's finding; a check that fails itself is one, too."""
+    try:
+        return check()
+    except Exception as error:
+        found = f"the check failed: {type(error).__name__}: {error}"
+        return Finding(name, False, found, "report this as a bug of slm-lsp, with this text")
 
 
 def render(findings: list[Finding], *, as_json: bool) -> str:
@@ -126,17 +148,22 @@ def _memory() -> Finding:
     )
 
 
-def _model(config: Config) -> tuple[ModelFile | None, Finding]:
+def _model(config: Config, found: list[ModelFile]) -> Finding:
+    """Whether there is a model file; puts it into `found` if so."""
     try:
         model = obtain(config)
-        if looks_like_path(config.model):
-            from slm_lsp.engine.llama import check_file
-
-            check_file(model.path)
+        check_file(model.path)
         size = model.path.stat().st_size
     except (ModelLoadError, OSError) as error:
-        return None, Finding("model", False, str(error), "see the message; then run this again")
-    return model, Finding("model", True, f"{model.name}: {model.path} ({size / 1e6:.0f} MB)")
+        return Finding("model", False, str(error), _model_advice(config))
+    found.append(model)
+    return Finding("model", True, f"{model.name}: {model.path} ({size / 1e6:.0f} MB)")
+
+
+def _model_advice(config: Config) -> str:
+    if looks_like_path(config.model):
+        return "give the path of a GGUF file, or leave out --model to use the default model"
+    return "`slm-lsp models list` names the models, `slm-lsp models pull` obtains one"
 
 
 def _speed(config: Config, model: ModelFile) -> Finding:
@@ -145,14 +172,24 @@ def _speed(config: Config, model: ModelFile) -> Finding:
 
     try:
         speed = measure(config, model.path, model.name, N_SPEED_PROMPT, N_SPEED_DECODE)
-    except (ModelLoadError, RuntimeError) as error:
-        return Finding("speed", False, str(error), "choose another model file with --model")
+    except (ModelLoadError, RuntimeError, OSError) as error:
+        advice = "obtain the file again (`slm-lsp models pull --force`), or choose another model"
+        return Finding("speed", False, str(error), advice)
     n_fits = int(config.automatic_budget_ms / 1e3 * speed.decode_per_s / 2)
     found = (
         f"reads {speed.prefill_per_s:.0f} tokens/s, writes {speed.decode_per_s:.0f} tokens/s, "
         f"loads in {speed.load_ms:.0f} ms"
     )
-    slow = n_fits < 5
-    advice = f"{config.automatic_budget_ms:g} ms are short for this model: raise "
-    advice += "automatic_budget_ms, or choose a smaller model or quantization"
-    return Finding("speed", not slow, found, advice if slow else "")
+    slow = n_fits < MIN_TOKENS_IN_BUDGET
+    return Finding("speed", not slow, found, _speed_advice(config) if slow else "")
+
+
+def _speed_advice(config: Config) -> str:
+    advice = (
+        f"{config.automatic_budget_ms:g} ms are short for this model: raise "
+        "automatic_budget_ms, or choose a smaller model or quantization"
+    )
+    n_busy = psutil.getloadavg()[0]
+    if n_busy >= usable_cores():
+        advice = f"programs keep {n_busy:.0f} cores busy: run this again without them; or: {advice}"
+    return advice

@@ -34,21 +34,23 @@ MAX_FILE_BYTES = 16_000_000
 
 def parse_place(place: str) -> tuple[Path, int, int]:
     """Split PATH:LINE:COL, both 1-based. Raises UsageError."""
-    parts = place.rsplit(":", 2)
+    path, *numbers = place.rsplit(":", 2)
     try:
-        path, line, column = Path(parts[0]), int(parts[1]), int(parts[2])
-    except (IndexError, ValueError):
-        raise UsageError(f"{place!r} is not PATH:LINE:COL, such as src/app.py:12:5") from None
+        line, column = map(int, numbers)
+    except ValueError:
+        path = ""
+    if not path:
+        raise UsageError(f"{place!r} is not PATH:LINE:COL, such as src/app.py:12:5")
     if line < 1 or column < 1:
         raise UsageError(f"{place!r}: lines and columns are counted from 1")
-    return path, line, column
+    return Path(path), line, column
 
 
 def read_source(path: Path) -> str:
     """The text of a source file. Raises UsageError for what is none."""
     try:
         if not path.is_file():
-            raise UsageError(f"{path}: no such file" if not path.exists() else f"{path}: no file")
+            raise UsageError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UsageError(f"{path}: larger than {MAX_FILE_BYTES // 1_000_000} MB")
         raw = path.read_bytes()
@@ -57,7 +59,8 @@ def read_source(path: Path) -> str:
     if b"\0" in raw:
         raise UsageError(f"{path}: a binary file, not source code")
     try:
-        return raw.decode("utf-8")
+        # Editors neither show a byte order mark nor count it.
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
 

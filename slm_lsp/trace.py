@@ -4,9 +4,10 @@ Owns: the spans of a request and the JSON Lines file they are written to.
 
 Invariant: every request leaves exactly one line, whatever became of it; a line holds
 numbers, names and reasons, never source text. A trace file that cannot be written is
-reported once and switches tracing off.
+reported once and switches tracing off. No method raises.
 
-Threads: a `Span` belongs to its request; `Trace.write` is called on the event loop.
+Threads: a `Span` belongs to its request, whose worker may still add to it while the line is
+written; `Trace.write` is called on the event loop.
 """
 
 from __future__ import annotations
@@ -15,13 +16,33 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
+
+# Every key of a line. Those after "reject" are there once they are known.
+KEYS = {
+    "session": "the document's URI",
+    "version": "the document's version, as the client counts",
+    "trigger": "automatic, or invoked by the user; it selects the budget",
+    "origin": "where the shown text came from; null if none was",
+    "reject": "why none was shown; null if one was",
+    "n_chars": "length of the shown text",
+    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish",
+    "request_ms": "time from the start of the pipeline to its end",
+    "want": "how much text fits at the cursor: nothing, line or block",
+    "detail": "more about the reason",
+    "finish": "why the model stopped: eos, stop, length or deadline",
+    "n_prompt": "tokens of the prompt",
+    "n_cached": "of them, those that the model had read before",
+    "n_predicted": "tokens written",
+    "ttft_ms": "time to the first token, from the start of the generation",
+    "engine_ms": "time of the generation",
+}
 
 
 class Span:
@@ -48,7 +69,8 @@ class Span:
 
     def line(self) -> dict[str, Any]:
         """The finished request as one JSON object."""
-        stages = {name: round(ms, 3) for name, ms in self.stages_ms.items()}
+        # Copied at one go, as the worker of a request that was given up may still add.
+        stages = {name: round(ms, 3) for name, ms in self.stages_ms.copy().items()}
         total_ms = round(self._clock.now_ms() - self._started_ms, 3)
         return {**self.facts, "stages_ms": stages, "request_ms": total_ms}
 
@@ -63,9 +85,10 @@ class Trace:
         if path is not None:
             try:
                 # Line buffered: a killed server leaves whole lines.
-                self._file = path.open("a", encoding="utf-8", buffering=1)
-            except OSError as error:
-                log.error("no trace: cannot write %s: %s", path, error.strerror or error)
+                self._file = path.expanduser().open("a", encoding="utf-8", buffering=1)
+            except (OSError, ValueError, RuntimeError) as error:
+                # Beside a file that cannot be: a path with a NUL, a home that is not known.
+                log.error("no trace: cannot write %s: %s", path, error)
 
     def write(self, span: Span) -> None:
         """Finish a request's span."""
@@ -76,12 +99,15 @@ class Trace:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps(line) + "\n")
+            self._file.write(json.dumps(line, default=str) + "\n")
         except (OSError, ValueError) as error:
             log.error("the trace ends here: %s", error)
-            self._file = None
+            self.close()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """End the trace; later requests are counted only."""
+        file, self._file = self._file, None
+        if file is not None:
+            # Closing writes out what is left, which a full disk refuses again.
+            with suppress(OSError, ValueError):
+                file.close()

@@ -158,13 +158,16 @@ class StopRule:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What the model reads. `heal` is the end of the prefix that is left out of the
-    segments: generated text is forced to begin with it and is returned without it."""
+    segments: generated text is forced to begin with it and is returned without it.
+    `fresh_line` says that the cursor's line is blank: a line break there would say
+    nothing, so the text may not begin with one."""
 
     segments: tuple[Segment, ...]
     stop: StopRule = StopRule()
     stop_specials: tuple[str, ...] = ()
     max_tokens: int = 64
     heal: str = ""
+    fresh_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +212,15 @@ class FimTemplate:
     `layout` is a sequence of sentinels and the placeholders `{prefix}` and `{suffix}`.
     `stop` lists sentinels that end a generation beside the model's own end tokens.
     `suffix_lines` caps the suffix where a model was not trained to use more.
+    `suffix_is_file` says that the suffix is shown as a file of its own, to a model that has
+    no sentinels for it: it then begins with its first line that holds something.
     """
 
     name: str
     layout: tuple[str, ...]
     stop: tuple[str, ...] = ()
     suffix_lines: int | None = None
+    suffix_is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ def looks_like_path(model: str) -> bool:
 def obtain(config: Config, progress: Callable[[PullProgress], None] | None = None) -> ModelFile:
     """The configured model, fetched if need be. Raises ModelLoadError."""
     if looks_like_path(config.model):
-        path = Path(config.model).expanduser()
+        try:
+            path = Path(config.model).expanduser()
+        except RuntimeError as error:  # the home of a user that there is not
+            raise ModelLoadError(f"{config.model}: {error}") from error
         return ModelFile(path.name, path, None)
     # Imported late: the registry's libraries are needed only here.
     from slm_lsp.registry.pull import PullError, pull

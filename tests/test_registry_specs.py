@@ -73,6 +73,7 @@ def test_the_default_model_is_shipped_and_complete() -> None:
         layout=("<file_sep>", "{suffix}", "<file_sep>", "{prefix}"),
         stop=("<file_sep>", "<|endoftext|>", "<|im_end|>"),
         suffix_lines=10,
+        suffix_is_file=True,
     )
 
 
@@ -87,6 +88,7 @@ def test_a_good_entry_loads(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path, GOOD))
     assert [known.name for known in spec.quantizations] == ["Q8_0", "Q4_1"]
     assert spec.template.suffix_lines is None
+    assert spec.template.suffix_is_file is False
     assert load_specs(tmp_path) == {"tiny": spec}
 
 

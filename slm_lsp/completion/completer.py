@@ -3,25 +3,29 @@
 Owns: the order of the stages and what is said when one of them has no answer.
 
 Invariant: every request ends in one `Outcome`, with a completion or with a reason, and in
-one trace line. The engine is reached only through `Engine.generate`; parsing runs on the
-worker thread, never on the event loop.
+one trace line, whatever fails. The engine is reached only through `Engine.generate`; parsing
+runs on the worker thread, never on the event loop, and is not waited for past the deadline.
 
-Threads: the event loop; `_prepare` and `_parse` on the worker.
+Threads: the event loop; `_prepare`, `_parse` and `_forget` on the worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slm_lsp.completion import postprocess, reuse
-from slm_lsp.completion.postprocess import Place, RejectReason
+from slm_lsp.completion.place import Place
+from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.config import Config
+from slm_lsp.context.languages import language_of
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError
+from slm_lsp.engine.scheduler import Superseded
 from slm_lsp.prompt import budget, fim
 from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span, Trace
@@ -43,8 +47,15 @@ from slm_lsp.types import (
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import SyntaxTrees
 
+log = logging.getLogger(__name__)
+
 # What the answer still has to go through once the engine has stopped.
 RESERVE_MS = 8.0
+# Of the time that is left, a parse may take this part; then the text alone has to do.
+PARSE_SHARE = 0.5
+# Room in the model's context for control tokens and for text denser than estimated.
+SPARE_TOKENS = 32
+CLOSED = "the completer was closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,14 @@ class Outcome:
     reject: RejectReason | None = None
     generation: Generation | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the worker makes of a request; no prompt where nothing is wanted."""
+
+    context: CompletionContext
+    prompt: Prompt | None
 
 
 class Completer:
@@ -75,6 +94,7 @@ class Completer:
         self._trees: SyntaxTrees | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
         self._template: tuple[ModelInfo, FimTemplate] | None = None
+        self._closed = False
 
     async def complete(self, request: CompletionRequest) -> Outcome:
         """See the module. Only asyncio.CancelledError is ever raised."""
@@ -88,6 +108,11 @@ class Completer:
         except asyncio.CancelledError:
             request.cancel.cancel()
             raise
+        except Exception as error:
+            log.exception("a completion failed")
+            # Its message may hold source text, which the trace must not.
+            name = type(error).__name__
+            outcome = Outcome(None, RejectReason.INTERNAL_ERROR, detail=name)
         finally:
             self._note(span, outcome)
             self.trace.write(span)
@@ -97,32 +122,57 @@ class Completer:
         info = self.engine.info
         if info is None or self.engine.state is not EngineState.READY:
             return self._unavailable(self.engine.failure or "")
-        loop = asyncio.get_running_loop()
-        template = self._template_of(info)
+        if self._closed:
+            return Outcome(None, RejectReason.ENGINE_FAILED, detail=CLOSED)
+        if request.deadline.earlier(RESERVE_MS).expired():
+            return Outcome(None, RejectReason.NO_TIME, detail="the request came too late")
         with span.stage("prepare"):
-            context, prompt = await loop.run_in_executor(
-                self._worker, self._prepare, request, template, span
-            )
-        if prompt is None:
+            prepared = await self._on_worker(request, info, span)
+        if not isinstance(prepared, Prepared):
+            return prepared
+        if prepared.prompt is None:
             return Outcome(None, RejectReason.INSIDE_WORD)
+        job = GenerationRequest(
+            session=request.session,
+            prompt=prepared.prompt,
+            deadline=request.deadline.earlier(RESERVE_MS),
+            cancel=request.cancel,
+        )
         try:
             with span.stage("engine"):
-                generation = await self.engine.generate(
-                    GenerationRequest(
-                        session=request.session,
-                        prompt=prompt,
-                        deadline=request.deadline.earlier(RESERVE_MS),
-                        cancel=request.cancel,
-                    )
-                )
-        except Cancelled:
+                generation = await self.engine.generate(job)
+        except Superseded:
             return Outcome(None, RejectReason.SUPERSEDED)
+        except Cancelled:
+            return Outcome(None, RejectReason.CANCELLED)
         except EngineUnavailable as error:
             return self._unavailable(str(error))
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         with span.stage("finish"):
-            return self._finish(request, context, generation)
+            return self._finish(request, prepared.context, generation)
+
+    async def _on_worker(
+        self, request: CompletionRequest, info: ModelInfo, span: Span
+    ) -> Prepared | Outcome:
+        """Run `_prepare` on the worker, for no longer than there is time."""
+        loop = asyncio.get_running_loop()
+        template = self._template_of(info)
+        work = loop.run_in_executor(self._worker, self._prepare, request, info, template, span)
+        work.add_done_callback(_retrieve)
+        left_ms = request.deadline.earlier(RESERVE_MS).remaining_ms()
+        try:
+            await asyncio.wait({work}, timeout=max(0.0, left_ms / 1e3))
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if not work.done():
+            request.cancel.cancel()
+            work.cancel()
+            return Outcome(None, RejectReason.NO_TIME, detail="parsing took too long")
+        if work.cancelled():
+            return Outcome(None, RejectReason.ENGINE_FAILED, detail=CLOSED)
+        return work.result()
 
     def _unavailable(self, detail: str) -> Outcome:
         loading = self.engine.state is EngineState.LOADING
@@ -135,26 +185,35 @@ class Completer:
         return self._template[1]
 
     def _prepare(
-        self, request: CompletionRequest, template: FimTemplate, span: Span
-    ) -> tuple[CompletionContext, Prompt | None]:
-        """Context and prompt; no prompt where nothing is wanted."""
+        self, request: CompletionRequest, info: ModelInfo, template: FimTemplate, span: Span
+    ) -> Prepared:
         from slm_lsp.context.extract import extract
 
+        parse_until = request.deadline.earlier(request.deadline.remaining_ms() * PARSE_SHARE)
+
+        def stop() -> bool:
+            return request.cancel.cancelled or parse_until.expired()
+
         with span.stage("context"):
-            context = extract(request.snapshot, request.offset, self._syntax())
+            context = extract(request.snapshot, request.offset, self._syntax(), stop)
         span.note(want=context.want)
         if context.want is Want.NOTHING:
-            return context, None
+            return Prepared(context, None)
         with span.stage("prompt"):
-            window = budget.Window.of(self.config.prompt_tokens)
-            block = context.want is Want.BLOCK
-            prompt = fim.build(
-                template,
-                budget.fit(context, template, window),
-                fim.stop_rule(context, columns(context.block_indent), self.config.max_block_lines),
-                self.config.max_block_tokens if block else self.config.max_line_tokens,
-            )
-        return context, prompt
+            return Prepared(context, self._prompt(context, info, template))
+
+    def _prompt(self, context: CompletionContext, info: ModelInfo, template: FimTemplate) -> Prompt:
+        config = self.config
+        block = context.want is Want.BLOCK
+        max_tokens = config.max_block_tokens if block else config.max_line_tokens
+        n_room = info.n_ctx - max_tokens - SPARE_TOKENS
+        window = budget.Window.of(max(1, min(config.prompt_tokens, n_room)))
+        return fim.build(
+            template,
+            budget.fit(context, template, window),
+            fim.stop_rule(context, columns(context.block_indent), config.max_block_lines),
+            max_tokens,
+        )
 
     def _syntax(self) -> SyntaxTrees:
         # Imported here, on the worker: `initialize` is answered without any grammar.
@@ -167,16 +226,18 @@ class Completer:
     def _finish(
         self, request: CompletionRequest, context: CompletionContext, generation: Generation
     ) -> Outcome:
-        text = postprocess.apply(generation.text, Place(context, generation.finish))
+        language = language_of(request.snapshot.language)
+        place = Place.of(context, generation.finish, language)
+        text = postprocess.apply(generation.text, place)
         if isinstance(text, RejectReason):
             return Outcome(None, text, generation)
         completion = Completion(text, request.offset, request.offset, Origin.MODEL)
         if self._latest_text is not None:
             latest = self._latest_text(request.snapshot.uri)
-            fitted = latest and reuse.refit(completion, request.snapshot.text, latest)
-            if not fitted:
+            if latest is None:
                 return Outcome(None, RejectReason.MOVED_ON, generation)
-            completion = fitted
+            fitted = reuse.refit(completion, request.snapshot.text, latest)
+            return Outcome(fitted, None if fitted else RejectReason.MOVED_ON, generation)
         return Outcome(completion, None, generation)
 
     def _note(self, span: Span, outcome: Outcome) -> None:
@@ -200,11 +261,15 @@ class Completer:
 
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Parse a document ahead of its first request, on the worker."""
-        self._worker.submit(self._parse, snapshot)
+        self._submit(self._parse, snapshot)
 
     def closed(self, uri: str) -> None:
         """Forget a document's tree."""
-        self._worker.submit(self._forget, uri)
+        self._submit(self._forget, uri)
+
+    def _submit(self, call: Callable[[Any], None], value: Any) -> None:
+        if not self._closed:
+            self._worker.submit(_logged, call, value)
 
     def _parse(self, snapshot: DocumentSnapshot) -> None:
         self._syntax().tree(snapshot)
@@ -215,4 +280,19 @@ class Completer:
 
     def close(self) -> None:
         """End the worker; the engine belongs to whoever made it."""
+        self._closed = True
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _logged(call: Callable[[Any], None], value: Any) -> None:
+    """Call; an exception would otherwise stay in a future that nobody looks at."""
+    try:
+        call(value)
+    except Exception:
+        log.exception("the syntax of a document is not known")
+
+
+def _retrieve(work: asyncio.Future[Prepared]) -> None:
+    """Look at the exception of work that nobody may be waiting for any more."""
+    if not work.cancelled():
+        work.exception()

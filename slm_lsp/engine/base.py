@@ -83,22 +83,24 @@ class Decoder(Protocol):
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Tokens of a whole prompt, with the model's own start token if it wants one.
 
-        Raises PromptError for a Special that is not one token of the vocabulary.
+        Never empty. Raises PromptError for a Special that is not one token of the vocabulary.
         """
 
     def special(self, text: str) -> int | None:
         """The token of one control text, or None if the vocabulary lacks it."""
 
-    def truncate(self, n_tokens: int) -> None:
-        """Keep the first `n_tokens` of the sequence."""
+    def truncate(self, n_tokens: int) -> int:
+        """Keep the first `n_tokens` of the sequence, or none of them where the model's
+        memory cannot be cut; return how many are left. 0 clears it whatever it holds."""
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Append tokens in one step; `pick` then speaks of what follows the last."""
 
-    def pick(self, required: bytes = b"") -> tuple[int, float]:
+    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
         """The likeliest next token and its log-probability.
 
         With `required`, only tokens whose bytes begin with it, or that it begins with.
+        Without `line_break`, no token whose first visible effect is a line break.
         """
 
     def piece(self, token: int) -> bytes:

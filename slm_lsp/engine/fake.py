@@ -1,7 +1,7 @@
 """FakeEngine and FakeDecoder: the two seams with scripted parts, for tests.
 
-Owns: nothing of the product. FakeDecoder has one token a character and writes a text given
-in advance; FakeEngine answers a request with whatever a test enqueued.
+Owns: nothing of the product. FakeDecoder has one token a character, and those it is given,
+and writes a text given in advance; FakeEngine answers with whatever a test enqueued.
 
 Invariant: no time passes but on the FakeClock it is given; every call is recorded.
 
@@ -10,6 +10,7 @@ Threads: as the protocols say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from slm_lsp.deadline import FakeClock
@@ -24,12 +25,18 @@ from slm_lsp.types import (
     Special,
 )
 
-END = 0x10FFFF
-SPECIALS = {"<end>": END, "<file_sep>": 0x10FFFE}
+START, FILE_SEP, END = 0x10FFFD, 0x10FFFE, 0x10FFFF
+SPECIALS = {"<start>": START, "<file_sep>": FILE_SEP, "<end>": END}
+FIRST_PIECE = END + 1
+CHARACTER = rb"[\x00-\x7f]|[\xc0-\xff][\x80-\xbf]*"
 
 
 class FakeDecoder:
-    """Writes `script(prompt)` after any prompt, a character a token."""
+    """Writes `script(prompt)` after any prompt.
+
+    A character is a token, and so is each of `pieces`, which the tokenizer prefers. Without
+    `cuts` its memory can only be cleared, as that of a recurrent model.
+    """
 
     def __init__(
         self,
@@ -37,16 +44,23 @@ class FakeDecoder:
         clock: FakeClock | None = None,
         step_ms: float = 1.0,
         n_ctx: int = 4096,
+        pieces: Sequence[bytes] = (),
+        cuts: bool = True,
     ) -> None:
         self.info = ModelInfo("fake", n_ctx, specials=frozenset(SPECIALS))
         self.sequence: list[int] = []
+        self.texts: list[str] = []
         self.n_steps = 0
         self.fed: list[int] = []
         self.on_step: Callable[[], None] = lambda: None
         self.closed = False
         self._script = script
         self._clock = clock
-        self._step_ms = step_ms
+        self.step_ms = step_ms
+        self._cuts = cuts
+        self._pieces = list(pieces)
+        longest_first = sorted(map(re.escape, pieces), key=len, reverse=True)
+        self._token = re.compile(b"|".join([*longest_first, CHARACTER]))
         self._plan: list[int] = []
 
     def special(self, text: str) -> int | None:
@@ -60,32 +74,51 @@ class FakeDecoder:
                     raise PromptError(f"fake has no control token {segment.text!r}")
                 tokens.append(SPECIALS[segment.text])
             else:
-                tokens += map(ord, segment.text)
-        text = "".join(chr(token) for token in tokens if token < END - 1)
+                tokens += self._encode(segment.text.encode("utf-8", "replace"))
+        tokens = tokens or [START]
+        text = b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
+        self.texts.append(text)
         script = self._script(text) if callable(self._script) else self._script
-        self._plan = [*tokens, *map(ord, script), END]
+        self._plan = [*tokens, *self._encode(script.encode()), END]
         return tokens
 
-    def truncate(self, n_tokens: int) -> None:
-        del self.sequence[n_tokens:]
+    def _encode(self, text: bytes) -> list[int]:
+        found = self._token.findall(text)
+        return [
+            FIRST_PIECE + self._pieces.index(piece)
+            if piece in self._pieces
+            else ord(piece.decode())
+            for piece in found
+        ]
+
+    def truncate(self, n_tokens: int) -> int:
+        if n_tokens < len(self.sequence):
+            del self.sequence[n_tokens if self._cuts else 0 :]
+        return len(self.sequence)
 
     def feed(self, tokens: Sequence[int]) -> None:
         self.n_steps += 1
         self.fed.append(len(tokens))
         self.sequence += tokens
         if self._clock is not None:
-            self._clock.advance(self._step_ms)
+            self._clock.advance(self.step_ms)
         self.on_step()
 
-    def pick(self, required: bytes = b"") -> tuple[int, float]:
+    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
         at = len(self.sequence)
         token = self._plan[at] if at < len(self._plan) else END
-        if required and not self.piece(token).startswith(required[:1]):
-            token = ord(required.decode()[0])
+        piece = self.piece(token)
+        fits = piece and (piece.startswith(required) or required.startswith(piece))
+        if required and not fits:
+            token = self._encode(required)[0]
+        elif not line_break and piece.lstrip(b" \t").startswith(b"\n"):
+            token = END
         return token, -0.5
 
     def piece(self, token: int) -> bytes:
-        return b"" if token >= END - 1 else chr(token).encode()
+        if token >= FIRST_PIECE:
+            return self._pieces[token - FIRST_PIECE]
+        return b"" if START <= token <= END else chr(token).encode("utf-8", "replace")
 
     def is_end(self, token: int) -> bool:
         return token == END

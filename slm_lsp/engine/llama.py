@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,15 @@ from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special
 GGUF_MAGIC = b"GGUF"
 N_BATCH = 512
 MIN_CONTEXT = 256
+SPIN_COUNT = "2000"
 
 
 def _native() -> Any:
+    # GNU OpenMP lets a thread that waits for another spin for about a millisecond. When something
+    # else runs on the machine the other is often not running at all, and the model slows down
+    # twentyfold. A short spin costs little when nothing else runs.
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
     try:
         import llama_cpp
     except ImportError as error:
@@ -110,6 +117,9 @@ class LlamaDecoder:
         if not vocab_only:
             n_ctx = self._open_context(path, n_ctx, n_threads, n_threads_batch)
             self._open_batch()
+            # Computed on first use; here nobody waits for it.
+            self.vocabulary.candidates(b" ")
+            self.vocabulary.line_breaks()
         self.info = ModelInfo(
             name=name,
             n_ctx=n_ctx,
@@ -144,6 +154,10 @@ class LlamaDecoder:
         params.n_threads = n_threads
         params.n_threads_batch = n_threads_batch
         params.no_perf = True
+        # With llama.cpp's flash attention on a CPU, logits depend on the size of the batch they
+        # were computed in (by 0.5 for this project's default model), so a completion would depend on
+        # how its prompt happened to be cut into chunks. Without it they do not.
+        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = native.llama_init_from_model(self._model, params)
         if not self._context:
             raise ModelLoadError(
@@ -181,8 +195,9 @@ class LlamaDecoder:
         With parse_special off it still matches tokens of type USER_DEFINED
         (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type.
         """
-        texts = [t for t in self.vocabulary.user_defined if len(t) > 2 and t[0] in "<["]
-        return re.compile("|".join(map(re.escape, texts))) if texts else None
+        texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
+        # A lookahead, so that it also finds those that overlap.
+        return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
 
     # --- Decoder ---
 
@@ -203,7 +218,7 @@ class LlamaDecoder:
             elif segment.text:
                 tokens += self._tokenize_text(segment.text, first_text)
                 first_text = False
-        return tokens
+        return tokens or [self.vocabulary.start]
 
     def _tokenize_text(self, text: str, first: bool) -> list[int]:
         cuts = [m.start() + 1 for m in self._guard.finditer(text)] if self._guard else []
@@ -231,14 +246,16 @@ class LlamaDecoder:
         )
         return list(self._tokens_in[len(lead) : n_tokens])
 
-    def truncate(self, n_tokens: int) -> None:
+    def truncate(self, n_tokens: int) -> int:
         """See Decoder."""
-        if n_tokens < self._n_past:
-            removed = self._native.llama_memory_seq_rm(self._memory, 0, n_tokens, -1)
-            if not removed:  # recurrent models cannot forget a part
-                self._native.llama_memory_seq_rm(self._memory, 0, -1, -1)
-                raise RuntimeError("this model's memory cannot be cut back")
+        remove = self._native.llama_memory_seq_rm
+        if 0 < n_tokens < self._n_past and remove(self._memory, 0, n_tokens, -1):
             self._n_past = n_tokens
+        elif n_tokens < self._n_past or n_tokens == 0:
+            # Also for recurrent models, which cannot forget a part, and after a failed step.
+            remove(self._memory, 0, -1, -1)
+            self._n_past = 0
+        return self._n_past
 
     def feed(self, tokens: Sequence[int]) -> None:
         """See Decoder. At most N_BATCH tokens a step."""
@@ -264,15 +281,18 @@ class LlamaDecoder:
             self._logits_address = address
         return self._logits_view
 
-    def pick(self, required: bytes = b"") -> tuple[int, float]:
+    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
         """See Decoder."""
         logits = self._logits()
-        if required:
-            candidates = self.vocabulary.candidates(required)
-            token = int(candidates[int(logits[candidates].argmax())])
-        else:
-            token = int(logits.argmax())
-        top = float(logits.max()) if required else float(logits[token])
+        best = token = int(logits.argmax())
+        breaks = () if line_break else self.vocabulary.line_breaks()
+        if required or token in breaks:
+            allowed = self._np.full(len(logits), -math.inf, dtype=self._np.float32)
+            chosen = self.vocabulary.candidates(required) if required else slice(None)
+            allowed[chosen] = logits[chosen]
+            allowed[list(breaks)] = -math.inf
+            token = int(allowed.argmax())
+        top = float(logits[best])
         self._np.subtract(logits, top, out=self._scratch)
         self._np.exp(self._scratch, out=self._scratch)
         logprob = float(logits[token]) - top - math.log(float(self._scratch.sum()))

@@ -27,7 +27,11 @@ SMOOTHING = 0.3
 
 
 class Sequence:
-    """The decoder's KV sequence, with the tokens it holds and the speed of its steps."""
+    """The decoder's KV sequence, with the tokens it holds and the speed of its steps.
+
+    `tokens` is empty after a failure: what the decoder holds then is unknown, and the next
+    prompt clears it.
+    """
 
     def __init__(self, decoder: Decoder, clock: Clock, stats: EngineStats) -> None:
         self.decoder = decoder
@@ -44,9 +48,10 @@ class Sequence:
         """
         limit = min(len(self.tokens), len(tokens) - 1)
         n_common = next((i for i in range(limit) if self.tokens[i] != tokens[i]), limit)
-        self.decoder.truncate(n_common)
-        del self.tokens[n_common:]
-        return n_common
+        self.tokens = []
+        n_kept = self.decoder.truncate(n_common)
+        self.tokens = tokens[:n_kept]
+        return n_kept
 
     def prefill(self, chunk: list[int]) -> None:
         """Feed one chunk of a prompt."""
@@ -70,17 +75,30 @@ class Sequence:
         per_token_ms = max(self.prefill_ms_per_token, 1e-3)
         patient = int(CHUNK_MS / per_token_ms)
         wanted = min(n_left, max(MIN_CHUNK_TOKENS, min(patient, MAX_CHUNK_TOKENS)))
-        affordable = int(deadline.remaining_ms() / per_token_ms)
+        # However few its tokens are, a step costs as much as one of a single token.
+        affordable = int((deadline.remaining_ms() - self.decode_ms) / per_token_ms)
         return min(wanted, affordable) if affordable >= min(n_left, MIN_CHUNK_TOKENS) else 0
+
+    def affords_decode(self, deadline: Deadline) -> bool:
+        """Whether one more token is expected in time."""
+        return deadline.remaining_ms() > self.decode_ms
+
+    def doubt(self, deadline: Deadline) -> None:
+        """Lower the estimates: they kept a request that had time from making a step.
+
+        Only steps correct them, so one that took long, on a machine that was busy or
+        asleep, would otherwise stop all steps for good.
+        """
+        if deadline.remaining_ms() >= CHUNK_MS:
+            self.prefill_ms_per_token *= 1.0 - SMOOTHING
+            self.decode_ms *= 1.0 - SMOOTHING
 
     def _feed(self, tokens: list[int]) -> float:
         before_ms = self._clock.now_ms()
         try:
             self.decoder.feed(tokens)
         except BaseException:
-            # What a failed step left behind is unknown, so nothing may be reused.
-            self.tokens.clear()
-            self.decoder.truncate(0)
+            self.tokens = []
             raise
         self.tokens.extend(tokens)
         return self._clock.now_ms() - before_ms
@@ -100,6 +118,7 @@ class _Output:
 
     @property
     def text(self) -> str:
+        """What follows the required text; nothing while that is incomplete."""
         return self.raw[self.skip :]
 
     def add(self, piece: bytes, logprob: float) -> None:
@@ -137,7 +156,7 @@ class Run:
         prompt, sequence = self._request.prompt, self._sequence
         tokens = sequence.decoder.tokenize(prompt.segments)
         n_ctx = sequence.decoder.info.n_ctx
-        if not tokens or len(tokens) + prompt.max_tokens > n_ctx:
+        if len(tokens) + prompt.max_tokens > n_ctx:
             raise PromptError(
                 f"a prompt of {len(tokens)} tokens and {prompt.max_tokens} to generate "
                 f"do not fit a context of {n_ctx}"
@@ -148,6 +167,8 @@ class Run:
             self._cancel.raise_if_cancelled()
             n_chunk = sequence.chunk_tokens(len(tokens) - done, self._request.deadline)
             if n_chunk <= 0:
+                if done == self._n_cached:
+                    sequence.doubt(self._request.deadline)
                 return False
             sequence.prefill(tokens[done : done + n_chunk])
             self._count_cancelled_step()
@@ -159,34 +180,50 @@ class Run:
         ends = {decoder.special(text) for text in prompt.stop_specials}
         for _ in range(prompt.max_tokens):
             self._cancel.raise_if_cancelled()
-            token, logprob = decoder.pick(self._output.heal)
+            token, logprob = decoder.pick(self._output.heal, self._may_break())
             if decoder.is_end(token) or token in ends:
                 return self._generation(Finish.EOS)
             if self._ttft_ms is None:
                 self._ttft_ms = self._clock.now_ms() - self._started_ms
             self._output.add(decoder.piece(token), logprob)
-            if not self._output.heal and stop_at(self._output.text, prompt.stop) is not None:
-                return self._generation(Finish.STOP)
-            if self._request.deadline.remaining_ms() <= self._sequence.decode_ms:
-                return self._generation(Finish.DEADLINE)
+            finish = self._complete()
+            if finish is not None:
+                return self._generation(finish)
             self._sequence.decode(token)
             self._count_cancelled_step()
         return self._generation(Finish.LENGTH)
+
+    def _complete(self) -> Finish | None:
+        """Why no step follows the token just picked, if none does."""
+        output, prompt, deadline = self._output, self._request.prompt, self._request.deadline
+        if stop_at(output.text, prompt.stop) is not None:
+            return Finish.STOP
+        if len(output.logprobs) >= prompt.max_tokens:
+            return Finish.LENGTH
+        if self._sequence.affords_decode(deadline):
+            return None
+        if len(output.logprobs) == 1:
+            self._sequence.doubt(deadline)
+        return Finish.DEADLINE
+
+    def _may_break(self) -> bool:
+        return not self._request.prompt.fresh_line or bool(self._output.text.strip())
 
     def _count_cancelled_step(self) -> None:
         if self._cancel.cancelled:
             self._sequence.stats.n_cancelled_steps += 1
 
     def _generation(self, finish: Finish) -> Generation:
-        text = "" if self._output.heal else self._output.text
+        text = self._output.text
+        logprobs = tuple(self._output.logprobs)
         end = stop_at(text, self._request.prompt.stop)
         return Generation(
             text=text if end is None else text[:end],
             finish=finish,
             n_prompt=self._n_prompt,
             n_cached=self._n_cached,
-            n_predicted=len(self._output.logprobs),
+            n_predicted=len(logprobs),
             ttft_ms=self._ttft_ms,
             total_ms=self._clock.now_ms() - self._started_ms,
-            logprobs=tuple(self._output.logprobs),
+            logprobs=logprobs,
         )

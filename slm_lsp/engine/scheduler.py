@@ -57,19 +57,25 @@ class Job:
 
     def settle(self, outcome: Generation | Exception) -> bool:
         """Answer, unless somebody has already; tell whether this was the answer."""
+        if self.future.done():
+            return False
         try:
             if isinstance(outcome, Exception):
                 self.future.set_exception(outcome)
             else:
                 self.future.set_result(outcome)
-        except InvalidStateError:
+        except InvalidStateError:  # another thread was first
             return False
         return True
 
     def stop(self, reason: Exception) -> None:
         """Answer at once and let the running step, if any, be the last."""
-        self.request.cancel.cancel()
-        self.settle(reason)
+        if self.settle(reason):
+            self.request.cancel.cancel()
+
+    def partial(self) -> Generation:
+        """What there is so far, as if the deadline had passed now."""
+        return self.run.partial() if self.run else Generation("", Finish.DEADLINE)
 
 
 class Scheduler:
@@ -124,13 +130,13 @@ class Scheduler:
         answer.add_done_callback(_retrieve)
         try:
             await asyncio.wait({answer}, timeout=max(0.0, request.deadline.remaining_ms() / 1e3))
-        except asyncio.CancelledError:
-            request.cancel.cancel()
-            raise
-        if not answer.done():
-            request.cancel.cancel()
-            return job.run.partial() if job.run else Generation("", Finish.DEADLINE)
-        return answer.result()
+            if job.future.done():
+                return job.future.result()
+            request.cancel.raise_if_cancelled()
+            return job.partial()
+        finally:
+            if not job.future.done():
+                request.cancel.cancel()
 
     def submit(self, request: GenerationRequest) -> Job:
         """Queue a request. Raises EngineUnavailable where no answer could come."""
@@ -139,26 +145,29 @@ class Scheduler:
             if self._state is not EngineState.READY:
                 raise EngineUnavailable(self._failure or f"model {self._state}")
             self._stats.n_requests += 1
-            if request.priority is Priority.INTERACTIVE:
-                self._supersede(request.session)
+            self._make_way(request)
             self._jobs.append(job)
             self._changed.notify()
         return job
 
-    def _supersede(self, session: str) -> None:
-        """Stop what an interactive request of `session` makes pointless or must pre-empt."""
-        for old in [*self._jobs, *([self._running] if self._running else [])]:
-            interactive = old.request.priority is Priority.INTERACTIVE
-            if interactive and old.request.session == session:
-                old.stop(Superseded())
-            elif not interactive and old is self._running:
-                old.stop(Cancelled())
+    def _make_way(self, new: GenerationRequest) -> None:
+        """Stop what a new request makes pointless or must not wait for."""
+        for job in self._jobs_held():
+            old = job.request
+            both_interactive = old.priority is new.priority is Priority.INTERACTIVE
+            if both_interactive and old.session == new.session:
+                job.stop(Superseded())
+            elif job is self._running and old.priority > new.priority:
+                job.stop(Cancelled())
+
+    def _jobs_held(self) -> list[Job]:
+        return [*self._jobs, *([self._running] if self._running else [])]
 
     def close(self) -> None:
         """Stop the thread; everything still waiting gets EngineUnavailable."""
         with self._changed:
             self._state = EngineState.CLOSED
-            for job in [*self._jobs, *([self._running] if self._running else [])]:
+            for job in self._jobs_held():
                 job.stop(EngineUnavailable("the engine was closed"))
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -173,6 +182,8 @@ class Scheduler:
                 while not self._jobs and self._state is EngineState.READY:
                     self._changed.wait()
             self.run_next()
+        while self.run_next():  # settled by `close`; this only counts them
+            pass
         if self._sequence is not None:
             self._sequence.decoder.close()
 
@@ -195,8 +206,11 @@ class Scheduler:
             if self._state is EngineState.CLOSED:
                 return
             self._state = state
-        if self._on_state is not None:
-            self._on_state(state)
+        try:
+            if self._on_state is not None:
+                self._on_state(state)
+        except Exception:  # the listener's own fault; the engine goes on
+            log.exception("nobody could be told that the engine is %s", state)
 
     def run_next(self) -> bool:
         """Settle the job that is next, if any."""

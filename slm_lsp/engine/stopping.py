@@ -2,8 +2,9 @@
 
 Owns: the decision, character by character, that a generation may end here.
 
-Invariant: pure functions; the answer for a text never changes when more text follows the
-place it names, so that a generation may stop at the first hit.
+Invariant: pure functions; the answer for a text is that of its shortest beginning which has
+one. So it never changes when more text follows, a generation may stop at the first hit, and
+it does not matter in which pieces the text came.
 
 Threads: any; called between decode steps.
 """
@@ -16,6 +17,10 @@ from slm_lsp.types import StopRule
 CLOSERS = frozenset("}])")
 OPENERS = frozenset("{[(:")
 
+# A hit: how many characters it takes to know of it, and the offset at which the text ends.
+# The smallest is the one that generation meets first.
+Hit = tuple[int, int]
+
 
 def stop_at(text: str, rule: StopRule) -> int | None:
     """Offset at which `text` ends under `rule`, or None while it is incomplete.
@@ -24,24 +29,28 @@ def stop_at(text: str, rule: StopRule) -> int | None:
     second. A dedented line that closes a bracket belongs to the block it closes: it is
     kept, and the text ends behind it.
     """
-    hits = [at for string in rule.strings if (at := text.find(string)) >= 0]
+    hits = [(at + len(s), at) for s in rule.strings if (at := text.find(s)) >= 0]
+    in_lines = _line_hit(text, rule)
+    if in_lines is not None:
+        hits.append(in_lines)
+    return min(hits)[1] if hits else None
+
+
+def _line_hit(text: str, rule: StopRule) -> Hit | None:
+    """The first hit of the rules that look at lines."""
     start, n_lines = 0, 1
     while (newline := text.find("\n", start)) >= 0:
-        if hits and min(hits) <= newline:
-            break
         if rule.max_lines is not None and n_lines >= rule.max_lines:
-            hits.append(newline)
-            break
+            return newline + 1, newline
         start, n_lines = newline + 1, n_lines + 1
-        end = _dedent_end(text, start, rule)
-        if end is not None:
-            hits.append(end)
-            break
-    return min(hits, default=None)
+        hit = _dedent_hit(text, start, rule)
+        if hit is not None:
+            return hit
+    return None
 
 
-def _dedent_end(text: str, start: int, rule: StopRule) -> int | None:
-    """End of the text if the line at `start` lies left of the rule's indentation."""
+def _dedent_hit(text: str, start: int, rule: StopRule) -> Hit | None:
+    """The hit if the line at `start` lies left of the rule's indentation."""
     if rule.indent_columns is None:
         return None
     end = text.find("\n", start)
@@ -50,7 +59,7 @@ def _dedent_end(text: str, start: int, rule: StopRule) -> int | None:
     if not stripped or columns(line, rule.tab_columns) >= rule.indent_columns:
         return None
     if stripped[0] not in CLOSERS:
-        return start - 1
+        return start + line.index(stripped[0]) + 1, start - 1
     # A closing line is complete only with its line break: it may still grow into `} else {`,
     # and that goes on with the same statement.
-    return end if end >= 0 and stripped[-1] not in OPENERS else None
+    return (end + 1, end) if end >= 0 and stripped[-1] not in OPENERS else None

@@ -40,7 +40,23 @@ class Vocabulary:
     lead: tuple[int, ...] = ()
     _sorted: list[tuple[bytes, int]] = field(default_factory=list)
     _exact: dict[bytes, int] = field(default_factory=dict)
+    _line_breaks: frozenset[int] | None = None
     _cache: dict[bytes, Any] = field(default_factory=dict)
+
+    @property
+    def start(self) -> int:
+        """What a model is shown where there is no text at all."""
+        return self.bos if self.bos >= 0 else min(self.ends, default=0)
+
+    def line_breaks(self) -> frozenset[int]:
+        """Tokens that begin with a line break, blanks before it aside."""
+        if self._line_breaks is None:
+            self._line_breaks = frozenset(
+                token
+                for token, piece in enumerate(self.pieces)
+                if piece.lstrip(b" \t")[:1] in (b"\n", b"\r")
+            )
+        return self._line_breaks
 
     def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Tokens whose bytes begin with `required`, or are a beginning of it."""

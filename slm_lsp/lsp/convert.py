@@ -50,9 +50,11 @@ def position_of(document: Document, offset: int) -> lsp.Position:
     return lsp.Position(line=line, character=character)
 
 
-def inline_list(document: Document, completion: Completion | None) -> lsp.InlineCompletionList:
+def inline_list(
+    document: Document | None, completion: Completion | None
+) -> lsp.InlineCompletionList:
     """The answer to textDocument/inlineCompletion."""
-    if completion is None:
+    if document is None or completion is None:
         return lsp.InlineCompletionList(items=[])
     edit_range = lsp.Range(
         start=position_of(document, completion.start), end=position_of(document, completion.end)
@@ -61,18 +63,25 @@ def inline_list(document: Document, completion: Completion | None) -> lsp.Inline
     return lsp.InlineCompletionList(items=[item])
 
 
-def popup_list(document: Document, completion: Completion | None) -> lsp.CompletionList:
+def popup_list(document: Document | None, completion: Completion | None) -> lsp.CompletionList:
     """The answer to textDocument/completion: the first line, and the block if there is more.
 
     It is always incomplete: the next keystroke may find a longer text.
     """
     items = []
-    if completion is not None:
-        first_line, newline, _ = completion.text.partition("\n")
-        items.append(_item(document, completion, first_line.rstrip("\r"), "0"))
-        if newline:
+    if document is not None and completion is not None:
+        first_line = _first_line(completion.text)
+        items.append(_item(document, completion, first_line, "0"))
+        if first_line != completion.text:
             items.append(_item(document, completion, completion.text, "1"))
     return lsp.CompletionList(is_incomplete=True, items=items)
+
+
+def _first_line(text: str) -> str:
+    """The beginning of `text`, up to the end of its first line that holds something."""
+    start = len(text) - len(text.lstrip())
+    end = text.find("\n", start)
+    return text if end < 0 else text[:end].rstrip("\r")
 
 
 def _item(document: Document, completion: Completion, text: str, order: str) -> lsp.CompletionItem:

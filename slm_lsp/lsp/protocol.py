@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cattrs import transform_error
 from cattrs.errors import ClassValidationError
+from cattrs.v import format_exception
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_method
 
-from slm_lsp.deadline import SYSTEM_CLOCK
-from slm_lsp.lsp.convert import edits_of
+from slm_lsp.deadline import SYSTEM_CLOCK, Clock
+from slm_lsp.lsp.convert import ContentChange, edits_of
 from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore
 from slm_lsp.text.position import Encoding
+from slm_lsp.types import DocumentSnapshot
 
 log = logging.getLogger(__name__)
 
-# When the message now handled was received, in milliseconds of SYSTEM_CLOCK.
+# When the message now handled was received, in milliseconds of the protocol's clock.
 RECEIVED_MS: contextvars.ContextVar[float] = contextvars.ContextVar("received_ms")
 
 IGNORED = JsonRPCNotification(method="$/slm-lsp/unreadable", jsonrpc="2.0", params=None)
@@ -40,12 +44,12 @@ class SlmProtocol(LanguageServerProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.documents = DocumentStore()
+        self.clock: Clock = SYSTEM_CLOCK
         self.initialized = False
-
-    @property
-    def shut_down(self) -> bool:
-        """Whether the client has sent `shutdown`."""
-        return bool(self._shutdown)
+        self.shut_down = False
+        # Told of every document that the client opens or closes, cells included.
+        self.on_open: Callable[[DocumentSnapshot], None] = lambda snapshot: None
+        self.on_close: Callable[[str], None] = lambda uri: None
 
     def document(self, uri: str) -> Document:
         """An open document, or the error that its request is answered with."""
@@ -58,31 +62,59 @@ class SlmProtocol(LanguageServerProtocol):
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """Parse a message; one that cannot be parsed is answered here."""
+        if "jsonrpc" not in data:  # any object within a message comes by here, too
+            return data
+        method = data.get("method")
+        if isinstance(method, str) and self.get_message_type(method) is None:
+            # JSON-RPC lets a message go without; pygls' type for unknown methods does not.
+            data.setdefault("params", None)
         try:
             return super().structure_message(data)
         except JsonRpcException as error:
-            cause = error.__cause__
-            why = f"{type(cause).__name__}: {cause}"
-            if isinstance(cause, ClassValidationError):
-                why = "; ".join(transform_error(cause))
-            log.warning("%s: parameters that do not fit: %s", data.get("method"), why)
+            why = _why(error.__cause__)
+            log.warning("%s: parameters that do not fit: %s", method, why)
             if "id" in data and "method" in data:
-                self._refuse(data["id"], lsp.ErrorCodes.InvalidParams, f"{data['method']}: {why}")
+                refusal = self._refusal(str(method)) or (lsp.ErrorCodes.InvalidParams, why)
+                self._refuse(data["id"], refusal[0], f"{method}: {refusal[1]}")
             return IGNORED
 
     def handle_message(self, message: Any) -> None:
-        """Hand a message on, unless the session's state forbids it."""
-        RECEIVED_MS.set(SYSTEM_CLOCK.now_ms())
+        """Hand a message on, unless nobody takes it or the session's state forbids it."""
+        RECEIVED_MS.set(self.clock.now_ms())
         method, msg_id = getattr(message, "method", None), getattr(message, "id", None)
-        if method is None or method in (lsp.INITIALIZE, lsp.EXIT):
+        if getattr(message, "jsonrpc", None) != self.VERSION:
+            self._refuse_foreign(message)
+        elif (refusal := self._refusal(method)) is None:
             self.initialized = self.initialized or method == lsp.INITIALIZE
-        elif self._shutdown or not self.initialized:
-            if msg_id is not None:
-                code = lsp.ErrorCodes.InvalidRequest if self._shutdown else _NOT_INITIALIZED
-                state = "is shutting down" if self._shutdown else "is not initialized"
-                self._refuse(msg_id, code, f"{method}: the server {state}")
-            return
-        super().handle_message(message)
+            self.shut_down = self.shut_down or method == lsp.SHUTDOWN
+            super().handle_message(message)
+        elif msg_id is not None:
+            code, why = refusal
+            self._refuse(msg_id, code, f"{method}: {why}")
+
+    def _refusal(self, method: str | None) -> tuple[int, str] | None:
+        """The error that a request gets unseen; responses, which have no method, get none."""
+        if method is None or method == lsp.EXIT:
+            return None
+        if self.shut_down:
+            return lsp.ErrorCodes.InvalidRequest, "the server is shutting down"
+        if self.initialized and method == lsp.INITIALIZE:
+            return lsp.ErrorCodes.InvalidRequest, "the server is initialized already"
+        if not self.initialized and method != lsp.INITIALIZE:
+            return _NOT_INITIALIZED, "the server is not initialized"
+        taken = method in self.fm.builtin_features or method in self.fm.features
+        if not taken and method != lsp.CANCEL_REQUEST:
+            return lsp.ErrorCodes.MethodNotFound, "there is no such method"
+        return None
+
+    def _refuse_foreign(self, message: Any) -> None:
+        """Answer what looks like a request, but not like one of JSON-RPC 2.0."""
+        log.warning("a message that is not one of JSON-RPC 2.0")
+        # Without the member `jsonrpc` it has been left as it was.
+        fields = message if isinstance(message, dict) else {}
+        msg_id = fields.get("id", getattr(message, "id", None))
+        if msg_id is not None and (fields.get("method") or getattr(message, "method", None)):
+            self._refuse(msg_id, lsp.ErrorCodes.InvalidRequest, "not JSON-RPC 2.0")
 
     def _refuse(self, msg_id: str | int, code: int, message: str) -> None:
         self._send_response(msg_id, error=lsp.ResponseError(code=int(code), message=message))
@@ -97,19 +129,16 @@ class SlmProtocol(LanguageServerProtocol):
         return result
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_OPEN)
-    def lsp_text_document__did_open(self, params: lsp.DidOpenTextDocumentParams) -> Any:
+    def lsp_text_document__did_open(self, params: lsp.DidOpenTextDocumentParams) -> None:
         self._open([params.text_document])
-        yield from self._user_handler(lsp.TEXT_DOCUMENT_DID_OPEN, params)
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Any:
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> None:
         self._change(params.text_document, params.content_changes)
-        yield from self._user_handler(lsp.TEXT_DOCUMENT_DID_CHANGE, params)
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: lsp.DidCloseTextDocumentParams) -> Any:
+    def lsp_text_document__did_close(self, params: lsp.DidCloseTextDocumentParams) -> None:
         self._close([params.text_document])
-        yield from self._user_handler(lsp.TEXT_DOCUMENT_DID_CLOSE, params)
 
     @lsp_method(lsp.NOTEBOOK_DOCUMENT_DID_OPEN)
     def lsp_notebook_document__did_open(self, params: lsp.DidOpenNotebookDocumentParams) -> None:
@@ -132,24 +161,44 @@ class SlmProtocol(LanguageServerProtocol):
     def lsp_notebook_document__did_close(self, params: lsp.DidCloseNotebookDocumentParams) -> None:
         self._close(params.cell_text_documents)
 
-    def _open(self, items: Any) -> None:
+    def _open(self, items: Iterable[lsp.TextDocumentItem]) -> None:
         for item in items:
-            self.documents.open(item.uri, item.language_id, item.version, item.text)
+            # A language that lsprotocol knows comes as a member of an enum.
+            language = getattr(item.language_id, "value", item.language_id)
+            document = self.documents.open(item.uri, language, item.version, item.text)
+            self.on_open(document.snapshot())
 
-    def _change(self, identifier: Any, changes: Any) -> None:
-        self.documents.change(identifier.uri, identifier.version, edits_of(changes))
+    def _change(
+        self,
+        identifier: lsp.VersionedTextDocumentIdentifier,
+        changes: Iterable[ContentChange],
+    ) -> None:
+        try:
+            self.documents.change(identifier.uri, identifier.version, edits_of(changes))
+        except DocumentNotOpen as error:
+            log.warning("%s", error)
 
-    def _close(self, identifiers: Any) -> None:
+    def _close(self, identifiers: Iterable[lsp.TextDocumentIdentifier]) -> None:
         for identifier in identifiers:
             try:
                 self.documents.close(identifier.uri)
             except DocumentNotOpen as error:
                 log.warning("%s", error)
+            else:
+                self.on_close(identifier.uri)
 
-    def _user_handler(self, method: str, params: Any) -> Any:
-        handler = self.fm.features.get(method)
-        if handler is not None:
-            yield handler, (params,), None
+
+def _why(error: BaseException | None) -> str:
+    """What does not fit, with the names of the protocol."""
+    if not isinstance(error, ClassValidationError):
+        return f"{type(error).__name__}: {error}"
+    found = transform_error(error, format_exception=_explain)
+    return "; ".join(re.sub(r"_([a-z])", lambda letter: letter[1].upper(), each) for each in found)
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    # A number out of range has no kind; lsprotocol's own sentence names member and range.
+    return str(error) if kind is None else format_exception(error, kind)
 
 
 _NOT_INITIALIZED = -32002  # ServerNotInitialized, LSP 3.17 "lifecycle messages"

@@ -7,29 +7,33 @@ the Completer.
 Invariant: `initialize` is answered before anything of the engine is touched; no handler
 blocks the loop; `window/showMessage` is for what a user must act on.
 
-Threads: the event loop. The engine reports from its thread through `_from_engine`.
+Threads: the event loop. The engine reports from its thread through `_from_engine`, and is
+closed on a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError
 from pygls.lsp.server import LanguageServer
 
 from slm_lsp import __version__
 from slm_lsp.completion.completer import Completer, Outcome
 from slm_lsp.config import Config, apply
-from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
 from slm_lsp.lsp import convert
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
+from slm_lsp.text.document import Document
 from slm_lsp.trace import Trace
-from slm_lsp.types import CompletionRequest, EngineState, Trigger
+from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,12 @@ class SlmServer(LanguageServer):
     protocol: SlmProtocol
 
     def __init__(
-        self, config: Config, make_engine: EngineFactory, trace: Trace, problems: list[str]
+        self,
+        config: Config,
+        make_engine: EngineFactory,
+        trace: Trace,
+        problems: list[str],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         notebooks = lsp.NotebookDocumentSyncOptions(
             notebook_selector=[
@@ -66,6 +75,7 @@ class SlmServer(LanguageServer):
         super().__init__(
             "slm-lsp", __version__, notebook_document_sync=notebooks, protocol_cls=SlmProtocol
         )
+        self.protocol.clock = clock
         self.config = config
         self.trace = trace
         self.completer: Completer | None = None
@@ -73,12 +83,15 @@ class SlmServer(LanguageServer):
         self._problems = problems
         self._progress = LoadProgress(self)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: threading.Thread | None = None
+        self.protocol.on_open = self._opened
+        self.protocol.on_close = self._closed
         _register(self)
 
     # --- the engine ---
 
     def configure(self, options: Any) -> None:
-        """Take the client's initializationOptions; what is wrong is said once loaded."""
+        """Take the client's initializationOptions; what is wrong is said once initialized."""
         if options is not None:
             self.config, problems = apply(self.config, options, "initializationOptions")
             self._problems += problems
@@ -112,18 +125,46 @@ class SlmServer(LanguageServer):
         if state is EngineState.FAILED:
             self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
 
-    async def stop_engine(self) -> None:
-        """End the session's engine without blocking the loop on a native step."""
-        if self.completer is not None:
+    def stop(self) -> None:
+        """End the session's work, on the client's word."""
+        self._progress.end("stopped")
+        self._stop_engine()
+
+    def _stop_engine(self) -> None:
+        """Close the engine on another thread, as it may be within a native step."""
+        if self.completer is not None and self._stopping is None:
             self.completer.close()
-            await asyncio.get_running_loop().run_in_executor(None, self.completer.engine.close)
+            self._stopping = threading.Thread(target=self.completer.engine.close, daemon=True)
+            self._stopping.start()
+
+    def close(self, patience_s: float) -> bool:
+        """What is left to do once the loop has ended; tell whether the engine has, too."""
+        self._stop_engine()
         self.trace.close()
+        if self._stopping is None:
+            return True
+        self._stopping.join(patience_s)
+        return not self._stopping.is_alive()
 
     # --- completions ---
 
-    def _latest_text(self, uri: str) -> str | None:
+    def _opened(self, snapshot: DocumentSnapshot) -> None:
+        self.start_engine()
+        assert self.completer is not None
+        self.completer.opened(snapshot)
+
+    def _closed(self, uri: str) -> None:
+        if self.completer is not None:
+            self.completer.closed(uri)
+
+    def latest(self, uri: str) -> Document | None:
+        """A document as it is now, which may be closed."""
         documents = self.protocol.documents
-        return documents.get(uri).text if uri in documents else None
+        return documents.get(uri) if uri in documents else None
+
+    def _latest_text(self, uri: str) -> str | None:
+        document = self.latest(uri)
+        return None if document is None else document.text
 
     async def complete(self, uri: str, position: lsp.Position, trigger: Trigger) -> Outcome:
         """Complete in an open document; the deadline counts from the message's receipt."""
@@ -135,7 +176,7 @@ class SlmServer(LanguageServer):
             snapshot=document.snapshot(),
             offset=document.offset_at((position.line, position.character)),
             trigger=trigger,
-            deadline=Deadline(RECEIVED_MS.get() + budget_ms),
+            deadline=Deadline(RECEIVED_MS.get() + budget_ms, self.protocol.clock),
             cancel=CancelToken(),
         )
         self.start_engine()
@@ -148,7 +189,10 @@ class SlmServer(LanguageServer):
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log; pygls would interrupt the user with every error of a client."""
-        log.error("%s: %s", getattr(source, "__name__", source), error)
+        expected = isinstance(error, JsonRpcException) and not isinstance(
+            error, JsonRpcInternalError
+        )
+        log.log(logging.WARNING if expected else logging.ERROR, "%s", error, exc_info=not expected)
 
 
 def _register(server: SlmServer) -> None:
@@ -163,19 +207,8 @@ def _register(server: SlmServer) -> None:
         server.start_engine()
 
     @server.feature(lsp.SHUTDOWN)
-    async def shutdown(params: None) -> None:
-        await server.stop_engine()
-
-    @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
-    def opened(params: lsp.DidOpenTextDocumentParams) -> None:
-        server.start_engine()
-        assert server.completer is not None
-        server.completer.opened(server.protocol.documents.snapshot(params.text_document.uri))
-
-    @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
-    def closed(params: lsp.DidCloseTextDocumentParams) -> None:
-        if server.completer is not None:
-            server.completer.closed(params.text_document.uri)
+    def shutdown(params: None) -> None:
+        server.stop()
 
     @server.feature(
         lsp.TEXT_DOCUMENT_INLINE_COMPLETION,
@@ -183,9 +216,9 @@ def _register(server: SlmServer) -> None:
     )
     async def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
         trigger = convert.inline_trigger(params.context.trigger_kind)
-        outcome = await server.complete(params.text_document.uri, params.position, trigger)
-        document = server.protocol.document(params.text_document.uri)
-        return convert.inline_list(document, outcome.completion)
+        uri = params.text_document.uri
+        outcome = await server.complete(uri, params.position, trigger)
+        return convert.inline_list(server.latest(uri), outcome.completion)
 
     # Whether a popup was asked for or came by itself cannot be told from its request.
     @server.feature(
@@ -193,11 +226,9 @@ def _register(server: SlmServer) -> None:
         lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS),
     )
     async def popup(params: lsp.CompletionParams) -> lsp.CompletionList:
-        outcome = await server.complete(
-            params.text_document.uri, params.position, Trigger.AUTOMATIC
-        )
-        document = server.protocol.document(params.text_document.uri)
-        return convert.popup_list(document, outcome.completion)
+        uri = params.text_document.uri
+        outcome = await server.complete(uri, params.position, Trigger.AUTOMATIC)
+        return convert.popup_list(server.latest(uri), outcome.completion)
 
     @server.command(STATS_COMMAND)
     def stats() -> dict[str, Any]:

@@ -10,30 +10,54 @@ from __future__ import annotations
 
 import gc
 import io
+import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slm_lsp.config import Config
+from slm_lsp.lsp import compiled
+
+if TYPE_CHECKING:
+    from slm_lsp.lsp.server import SlmServer
+
+log = logging.getLogger(__name__)
+
+# What the engine may take to end: a native step, but not the rest of a download.
+EXIT_PATIENCE_S = 1.0
 
 
 def serve(config: Config, problems: list[str]) -> int:
     """Serve one session; the exit status is 0 if the client shut it down as agreed."""
     # lsprotocol creates some 600 classes at import; collecting garbage meanwhile is waste.
     gc.disable()
-    from slm_lsp.lsp.server import SlmServer
+    with compiled.remembered(compiled.default_path()):
+        from slm_lsp.lsp.server import SlmServer
     from slm_lsp.trace import Trace
     from slm_lsp.wiring import start_engine
 
     gc.freeze()
     gc.enable()
     trace = Trace(Path(config.trace) if config.trace else None)
-    server = SlmServer(config, start_engine, trace, problems)
+    return speak(SlmServer(config, start_engine, trace, problems))
+
+
+def speak(server: SlmServer) -> int:
+    """Serve one session on this process's streams; the exit status is as for `serve`."""
+    if not log.isEnabledFor(logging.DEBUG):
+        # It warns of every cancel that comes too late; its errors reach the server anyway.
+        logging.getLogger("pygls").setLevel(logging.CRITICAL)
+    # As an exception it would wait for the thread that reads stdin, which waits for a line.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     server.start_io(stdin=sys.stdin.buffer, stdout=_protocol_stdout())
-    clean = server.protocol.shut_down
-    if server.completer is not None:
-        server.completer.engine.close()
-    return 0 if clean else 1
+    ended = server.close(EXIT_PATIENCE_S)
+    status = 0 if server.protocol.shut_down else 1
+    if not ended:
+        # Ending Python under a thread that is in native code may abort the process.
+        os._exit(status)
+    return status
 
 
 def _protocol_stdout() -> io.BufferedWriter:

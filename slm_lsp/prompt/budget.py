@@ -3,9 +3,9 @@
 Owns: how many characters a prompt may have, and where its prefix begins and suffix ends.
 
 Invariant: pure. While text is typed at the cursor, the window's start does not move until
-the prefix has outgrown the budget by a whole step, so the tokens before the cursor stay the
-same and their KV is reused (design: hysteresis). Token counts are estimated; the engine
-refuses what does not fit, it never truncates.
+the prefix has outgrown the budget, and then by about half of it, so the tokens before the
+cursor stay the same and their KV is reused. Token counts are estimated; the engine refuses
+what does not fit, it never truncates.
 
 Threads: any.
 """
@@ -19,8 +19,6 @@ from slm_lsp.types import CompletionContext, FimTemplate
 
 # Code in the vocabularies at hand has 3.2 to 4.3 characters a token; dense code has less.
 CHARS_PER_TOKEN = 3
-STEP_LINES = 64
-SHORT_LINE_CHARS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +43,19 @@ def fit(context: CompletionContext, template: FimTemplate, window: Window) -> Co
 
 
 def window_start(prefix: str, max_chars: int) -> int:
-    """Where the window begins: a line start that moves in steps, see the module.
+    """Where the window begins: the first of the file's cuts that leaves no more than it holds.
 
-    Lines are counted from the start of the file in steps of STEP_LINES, or of a smaller
-    power of two where that many lines would be more than half the window. A line longer
-    than a step is cut at multiples of half the window.
+    The cuts are line starts about half a window apart, counted from the start of the file, and
+    what is typed behind a cut does not move it. An edit above moves those next to it only:
+    the same lines are soon found again. Where no line ends soon enough a cut is inside.
     """
-    if len(prefix) <= max_chars:
-        return 0
-    step = STEP_LINES
-    while step > 1 and step * SHORT_LINE_CHARS > max_chars // 2:
-        step //= 2
     floor = len(prefix) - max_chars
-    first = prefix.count("\n", 0, floor)
-    # Line number of the first line that starts at or after `floor`, rounded up to a step.
-    line = -(-(first + 1) // step) * step
-    at = floor
-    for _ in range(line - first):
-        newline = prefix.find("\n", at)
-        if newline < 0:
-            break
-        at = newline + 1
-    else:
-        if len(prefix) - at >= max_chars // 4:
-            return at
-    half = max(1, max_chars // 2)
-    return -(-floor // half) * half
+    step = max(1, max_chars // 2)
+    at = 0
+    while at < floor:
+        newline = prefix.find("\n", at + step - 1, at + step + step // 2)
+        at = newline + 1 if newline >= 0 else at + step
+    return at
 
 
 def clip_suffix(suffix: str, max_lines: int | None, max_chars: int) -> str:

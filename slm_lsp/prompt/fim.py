@@ -12,6 +12,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from slm_lsp.types import (
@@ -105,6 +106,8 @@ NAME_KEYS = ("general.name", "general.basename", "general.base_model.0.name")
 # The end of a prefix that a tokenizer would have merged with what comes next: a word with
 # its space, a run of punctuation, a space. Digits and "_" stand alone.
 HEALABLE = re.compile(r"(?: ?[^\W\d_]{1,24}| ?[^\s\w]{1,4}| )\Z")
+LINE_LOOKBACK_CHARS = 400
+LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
 def sentinels(template: FimTemplate) -> tuple[str, ...]:
@@ -128,7 +131,7 @@ def choose_template(info: ModelInfo) -> FimTemplate:
 
 def _known_stops(template: FimTemplate, info: ModelInfo) -> FimTemplate:
     stops = tuple(text for text in template.stop if text in info.specials)
-    return FimTemplate(template.name, template.layout, stops, template.suffix_lines)
+    return dataclasses.replace(template, stop=stops)
 
 
 def continues_prefix(template: FimTemplate) -> bool:
@@ -160,13 +163,22 @@ def build(
         if not heal and prefix.endswith(("\n", "\t")):
             # Before a word, tokenizers keep the last of several white-space characters apart.
             prefix, last = prefix[:-1], prefix[-1]
-    filled = {"{prefix}": prefix, "{suffix}": unix_lines(context.suffix)}
+    suffix = unix_lines(context.suffix)
+    if template.suffix_is_file:
+        suffix = LEADING_BLANK_LINES.sub("", suffix)
+    filled = {"{prefix}": prefix, "{suffix}": suffix}
     segments: list[Segment] = [
         Text(filled[part]) if part in filled else Special(part) for part in template.layout
     ]
     if last:
         segments.append(Text(last))
-    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal)
+    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, _on_blank_line(context))
+
+
+def _on_blank_line(context: CompletionContext) -> bool:
+    before = context.prefix[-LINE_LOOKBACK_CHARS:].rpartition("\n")[2]
+    after = context.suffix[:LINE_LOOKBACK_CHARS].partition("\n")[0]
+    return not before.strip() and not after.strip()
 
 
 def unix_lines(text: str) -> str:

@@ -160,6 +160,7 @@ def _template(table: TomlTable) -> FimTemplate:
         layout=layout,
         stop=table.texts("stop"),
         suffix_lines=table.count("suffix_lines") if "suffix_lines" in table.names() else None,
+        suffix_is_file="suffix_is_file" in table.names() and table.take("suffix_is_file", bool),
     )
     table.finish()
     return template

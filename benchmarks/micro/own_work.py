@@ -1,0 +1,79 @@
+"""The server's own work for one request: everything but the engine.
+
+A 10,000-line Python file, an edit before each request, as a client sends it: the edit is
+applied to the document, a snapshot is taken, parsed incrementally, the context extracted, the
+prompt built, an answer (ready at once) post-processed. Beside the whole, how long the
+event loop itself was kept busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from slm_lsp.completion.completer import Completer
+from slm_lsp.config import Config
+from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.engine.fake import FakeEngine
+from slm_lsp.text.document import DocumentStore, Edit
+from slm_lsp.types import CompletionRequest, Trigger
+
+N_LINES = 10_000
+FUNCTION = '''
+def step_{i}(items: list[int], limit: int = {i}) -> int:
+    """Add up what is left of the items below the limit."""
+    total = 0
+    for item in items:
+        if item < limit:
+            total += item * {i}
+
+    return total
+
+'''
+
+
+def source() -> str:
+    """About N_LINES lines of valid Python."""
+    n_functions = N_LINES // FUNCTION.count("\n")
+    return "import os\n" + "".join(FUNCTION.format(i=i) for i in range(n_functions))
+
+
+async def run(n_requests: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of each request, and of the part of it that held the loop."""
+    store = DocumentStore()
+    uri = "file:///big.py"
+    document = store.open(uri, "python", 0, source())
+    engine = FakeEngine()
+    completer = Completer(engine, Config())
+    completer.opened(document.snapshot())
+    rng = random.Random(0)
+    total_ms, loop_ms = [], []
+    line = 5_000
+    for version in range(n_requests):
+        if version % 20 == 0:  # jump to another function's empty line
+            line = 2 + rng.randrange(900) * FUNCTION.count("\n") + 7
+        typed = "total"[version % 5] if version % 5 else "\n    "
+        engine.enqueue("value = items[0]")
+        started = time.perf_counter()
+        store.change(uri, version, [Edit((line, 0), (line, 0), typed)])
+        request = CompletionRequest(
+            session=uri,
+            snapshot=store.snapshot(uri),
+            offset=document.offset_at((line, len(typed))),
+            trigger=Trigger.AUTOMATIC,
+            deadline=Deadline.after(250.0),
+            cancel=CancelToken(),
+        )
+        held_ms = (time.perf_counter() - started) * 1e3
+        await completer.complete(request)
+        total_ms.append((time.perf_counter() - started) * 1e3)
+        loop_ms.append(held_ms)
+    completer.close()
+    return total_ms, loop_ms
+
+
+def measure(n_requests: int) -> tuple[list[float], list[float]]:
+    """Run on an event loop of its own; the first requests, which parse, are not counted."""
+    total_ms, loop_ms = asyncio.run(run(n_requests + 20))
+    return total_ms[20:], loop_ms[20:]

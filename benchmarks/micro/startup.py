@@ -1,0 +1,52 @@
+"""Process start to the answer to `initialize`, over real pipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FIXTURES = Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "initialize"
+
+
+def message(body: dict[str, Any]) -> bytes:
+    """A framed JSON-RPC message."""
+    raw = json.dumps(body).encode()
+    return b"Content-Length: %d\r\n\r\n%s" % (len(raw), raw)
+
+
+def answer_ms(params: dict[str, Any]) -> float:
+    """Start a server, send `initialize`, and time the answer."""
+    command = [sys.executable, "-m", "slm_lsp", "serve"]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        server.stdin.write(message(request))
+        server.stdin.flush()
+        n_bytes = 0
+        while (line := server.stdout.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                n_bytes = int(line.split(b":")[1])
+        answer = json.loads(server.stdout.read(n_bytes))
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        assert answer["result"]["serverInfo"]["name"] == "slm-lsp"
+        server.stdin.write(message({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
+        server.stdin.write(message({"jsonrpc": "2.0", "method": "exit"}))
+        server.stdin.close()
+        server.wait()
+    return elapsed_ms
+
+
+def measure(n_runs: int) -> list[float]:
+    """`n_runs` starts with what VS Code sends, after one that is not counted."""
+    params = json.loads((FIXTURES / "vscode-1.139.json").read_text(encoding="utf-8"))
+    params["processId"] = None
+    answer_ms(params)
+    return [answer_ms(params) for _ in range(n_runs)]

@@ -1,0 +1,67 @@
+"""Where a generated text goes, as the filters look at it.
+
+Owns: the bounded stretches of text before and behind the cursor, with `\\n` line ends.
+
+Invariant: a value; at most LOOK_CHARS on either side, whatever the document's size.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slm_lsp.context.languages import UNKNOWN, Language
+from slm_lsp.types import CompletionContext, Finish
+
+LOOK_CHARS = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A context, how the generation ended, and the text on both sides of the cursor.
+
+    `before` begins with a whole line and holds no inferred indentation.
+    """
+
+    context: CompletionContext
+    finish: Finish
+    language: Language
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, context: CompletionContext, finish: Finish, language: Language = UNKNOWN) -> Place:
+        before = context.prefix[-LOOK_CHARS:]
+        after = context.suffix[:LOOK_CHARS]
+        if before.endswith("\r") and after.startswith("\n"):
+            before = before[:-1]
+        before, after = unix_lines(before), unix_lines(after)
+        if len(context.prefix) > LOOK_CHARS:
+            before = before[before.find("\n") + 1 :]
+        return cls(context, finish, language, before, after)
+
+    @property
+    def line(self) -> str:
+        """The cursor's line before it."""
+        return self.before[self.before.rfind("\n") + 1 :]
+
+    @property
+    def rest(self) -> str:
+        """The cursor's line behind it."""
+        return self.after.partition("\n")[0]
+
+    @property
+    def below(self) -> list[str]:
+        """The lines below the cursor's that hold something."""
+        return [line for line in self.after.split("\n")[1:] if line.strip()]
+
+    @property
+    def above(self) -> list[str]:
+        """The lines above the cursor's that hold something."""
+        return [line for line in self.before.split("\n")[:-1] if line.strip()]
+
+
+def unix_lines(text: str) -> str:
+    """`text` with line feeds only."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

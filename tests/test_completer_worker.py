@@ -1,0 +1,184 @@
+"""The completer's worker: what runs there, and that nobody waits for it too long.
+
+Owns: the tests that block the worker, cancel requests and close the completer.
+
+Invariant: no sleep; the worker is held and released by events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from completer_scene import BUDGET_MS, Scene, failing
+
+from slm_lsp.completion import completer as subject
+from slm_lsp.completion.completer import RESERVE_MS, Completer
+from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.context import extract as extraction
+from slm_lsp.context.syntax import SyntaxTrees
+from slm_lsp.types import Generation
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.close()
+
+
+async def test_nothing_is_parsed_on_the_loop(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    class Watched(SyntaxTrees):
+        def __getattribute__(self, name: str) -> Any:
+            threads.append(threading.current_thread())
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Watched)
+    request = scene.request()
+    scene.completer.opened(request.snapshot)
+    scene.engine.enqueue("x")
+    await scene.completer.complete(request)
+    scene.completer.closed(request.snapshot.uri)
+    scene.engine.enqueue("x")
+    await scene.completer.complete(request)
+    assert len(threads) >= 4
+    assert {thread.name.rpartition("_")[0] for thread in threads} == {"slm-context"}
+
+
+@pytest.mark.parametrize("where", ["worker", "engine"])
+async def test_a_cancelled_task_ends_its_request(
+    scene: Scene, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, release = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def block(*_: Any) -> Any:
+        loop.call_soon_threadsafe(reached.set)
+        release.wait(10)
+        raise RuntimeError("nobody is waiting for this")
+
+    async def wait(_: Any) -> Generation:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    if where == "worker":
+        monkeypatch.setattr(extraction, "extract", block)
+    else:
+        monkeypatch.setattr(scene.engine, "generate", wait)
+    task = asyncio.create_task(scene.complete())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert scene.cancel.cancelled
+    (line,) = scene.lines()
+    assert line["reject"] == RejectReason.CANCELLED
+
+
+@pytest.mark.parametrize("left_ms", [0, RESERVE_MS + 5])
+async def test_no_answer_waits_for_a_long_parse(
+    scene: Scene, left_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(extraction, "extract", lambda *_: release.wait(10))
+    async with asyncio.timeout(1):
+        outcome = await scene.complete(budget_ms=left_ms)
+    release.set()
+    assert outcome.reject is RejectReason.NO_TIME
+    assert scene.cancel.cancelled is (left_ms > 0)
+    assert scene.engine.requests == []
+    assert len(scene.lines()) == 1
+
+
+@pytest.mark.parametrize("why", ["late", "cancelled"])
+async def test_a_parse_is_told_to_stop(
+    scene: Scene, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[bool] = []
+    original = extraction.extract
+
+    def look(snapshot: Any, offset: int, trees: Any, stop: Callable[[], bool]) -> Any:
+        answers.append(stop())
+        if why == "late":
+            scene.clock.advance(BUDGET_MS * subject.PARSE_SHARE)
+        else:
+            scene.cancel.cancel()
+        answers.append(stop())
+        return original(snapshot, offset, trees, stop)
+
+    monkeypatch.setattr(extraction, "extract", look)
+    scene.engine.enqueue("x")
+    # The text alone still gives an answer.
+    assert (await scene.complete()).completion is not None
+    assert answers == [False, True]
+
+
+async def test_a_cancelled_request_leaves_the_queue(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, release = threading.Event(), threading.Event()
+    looked_at: list[str] = []
+    original = extraction.extract
+
+    def look(snapshot: Any, *rest: Any) -> Any:
+        looked_at.append(snapshot.text)
+        return original(snapshot, *rest)
+
+    def block(*_: Any) -> None:
+        reached.set()
+        release.wait(10)
+
+    monkeypatch.setattr(extraction, "extract", look)
+    monkeypatch.setattr(Completer, "_parse", block)
+    scene.completer.opened(scene.request().snapshot)
+    assert reached.wait(10)
+    queued = asyncio.create_task(scene.complete("one<CURSOR>"))
+    await asyncio.sleep(0)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    release.set()
+    scene.engine.enqueue("x")
+    await scene.complete("two<CURSOR>")
+    assert looked_at == ["two"]
+
+
+async def test_a_closed_completer_still_answers(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = scene.request()
+    reached, release = threading.Event(), threading.Event()
+
+    def block(*_: Any) -> Any:
+        reached.set()
+        release.wait(10)
+
+    monkeypatch.setattr(Completer, "_parse", block)
+    scene.completer.opened(request.snapshot)
+    assert reached.wait(10)
+    queued = asyncio.create_task(scene.completer.complete(request))
+    await asyncio.sleep(0)
+    scene.completer.close()
+    assert (await queued).reject is RejectReason.ENGINE_FAILED
+    release.set()
+    assert (await scene.complete()).reject is RejectReason.ENGINE_FAILED
+    scene.completer.opened(request.snapshot)
+    scene.completer.closed(request.snapshot.uri)
+    assert len(scene.lines()) == 2
+
+
+async def test_a_document_that_cannot_be_parsed_is_logged(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(SyntaxTrees, "tree", failing(ValueError("broken grammar")))
+    scene.completer.opened(scene.request().snapshot)
+    assert (await scene.complete()).reject is RejectReason.INTERNAL_ERROR
+    assert sum("broken grammar" in (each.exc_text or "") for each in caplog.records) == 2

@@ -1,0 +1,319 @@
+"""The real server with the real model: `python -m slm_lsp`, over its pipes.
+
+Invariant: nothing is asserted of time; what has to come is asked for until it is there. One
+thread reads prompts and generates, because llama.cpp's threads wait for each other by
+spinning, which a busy machine punishes.
+Threads: the event loop; the server is a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from editor import CURSOR, INITIALIZE_DIR, URI, Json
+from lsprotocol import types as lsp
+from pipe_editor import PipeEditor
+from pygls.exceptions import JsonRpcRequestCancelled
+from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
+
+from slm_lsp.config import Config
+from slm_lsp.registry.specs import DEFAULT_MODEL
+from slm_lsp.trace import KEYS
+from slm_lsp.wiring import obtain
+
+pytestmark = pytest.mark.e2e
+
+ONE_THREAD = ["--threads", "1", "--batch-threads", "1"]
+SERVE = ["-m", "slm_lsp", "serve", *ONE_THREAD]
+GENEROUS = {"automatic_budget_ms": 60_000, "invoked_budget_ms": 120_000}
+CLIENTS = sorted(path.stem for path in INITIALIZE_DIR.glob("*.json"))
+STATS = "slm-lsp.stats"
+N_POLLS = 30
+
+SOURCE = '''\
+"""Distances between points."""
+
+import math
+
+
+class Point:
+    def __init__(self, x: float, y: float) -> None:
+        self.x = x
+        self.y = y
+
+    def distance(self, other: "Point") -> float:
+        """The distance to another point."""
+'''
+TYPED = "        dx = self.x - other.x\n        dy = "
+ENDLESS = "NAMES = [\n" + "".join(f"    'name {i}',\n" for i in range(8)) + "    "
+ALWAYS = {"session", "version", "trigger", "origin", "reject", "n_chars", "stages_ms", "request_ms"}
+ANSWERED = {"finish", "n_prompt", "n_cached", "n_predicted", "ttft_ms", "engine_ms", "want"}
+FIGURES = {"text", "origin", "finish", "reject", "model", "n_prompt", "n_cached"} | {
+    *("n_predicted", "ttft_ms", "total_ms")
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """This process's, without the settings of its user."""
+    config_home = str(tmp_path / "config")
+    return {**os.environ, "XDG_CONFIG_HOME": config_home}
+
+
+# --- a session, by pytest-lsp ---
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    return tmp_path / "trace.jsonl"
+
+
+def lines(trace: Path) -> list[Json]:
+    return [json.loads(line) for line in trace.read_text().splitlines()]
+
+
+@pytest_asyncio.fixture
+async def client(trace: Path, environment: dict[str, str]) -> AsyncIterator[LanguageClient]:
+    """A client as VS Code is one; its server has the model ready."""
+    client = make_test_lsp_client()
+    await client.start_io(sys.executable, *SERVE, "--trace", str(trace), env=environment)
+    limits = {"max_block_tokens": 150, "max_block_lines": 200}
+    await client.initialize_session(
+        lsp.InitializeParams(
+            capabilities=client_capabilities("visual_studio_code"),
+            initialization_options={**GENEROUS, **limits},
+        )
+    )
+    while (await stats(client))["state"] == "loading":
+        pass
+    yield client
+    await client.shutdown_session()
+    untyped: Any = client
+    await untyped.stop()
+    assert client.error is None
+    assert client.messages == []
+    assert client._server is not None
+    assert client._server.returncode == 0
+
+
+async def stats(client: LanguageClient) -> Json:
+    answer: Any = await client.workspace_execute_command_async(
+        lsp.ExecuteCommandParams(command=STATS)
+    )
+    return dict(answer)
+
+
+def open_document(client: LanguageClient, text: str) -> None:
+    item = lsp.TextDocumentItem(uri=URI, language_id="python", version=1, text=text)
+    client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
+
+
+def type_text(client: LanguageClient, at: lsp.Position, text: str) -> lsp.Position:
+    """Type at a position, a character a notification; return the position behind."""
+    line, character = at.line, at.character
+    for version, letter in enumerate(text, start=2):
+        here = lsp.Position(line, character)
+        change = lsp.TextDocumentContentChangePartial(range=lsp.Range(here, here), text=letter)
+        identifier = lsp.VersionedTextDocumentIdentifier(uri=URI, version=version)
+        client.text_document_did_change(lsp.DidChangeTextDocumentParams(identifier, [change]))
+        line, character = (line + 1, 0) if letter == "\n" else (line, character + 1)
+    return lsp.Position(line, character)
+
+
+def inline_params(position: lsp.Position) -> lsp.InlineCompletionParams:
+    return lsp.InlineCompletionParams(
+        context=lsp.InlineCompletionContext(lsp.InlineCompletionTriggerKind.Invoked),
+        text_document=lsp.TextDocumentIdentifier(URI),
+        position=position,
+    )
+
+
+async def inline_text(client: LanguageClient, position: lsp.Position) -> str:
+    """The text of the only item, which must stand at `position`."""
+    answer = await client.text_document_inline_completion_async(inline_params(position))
+    assert isinstance(answer, lsp.InlineCompletionList)
+    [item] = answer.items
+    assert item.range == lsp.Range(position, position)
+    assert isinstance(item.insert_text, str)
+    return item.insert_text
+
+
+async def test_typing_is_completed_both_ways(client: LanguageClient, trace: Path) -> None:
+    open_document(client, SOURCE)
+    end = type_text(client, lsp.Position(SOURCE.count("\n"), 0), TYPED)
+    text = await inline_text(client, end)
+    assert text.strip()
+    popup = await client.text_document_completion_async(
+        lsp.CompletionParams(text_document=lsp.TextDocumentIdentifier(URI), position=end)
+    )
+    assert isinstance(popup, lsp.CompletionList)
+    assert popup.is_incomplete
+    assert popup.items
+    assert popup.items[0].label.strip()
+    # The same place again, and greedily decoded: the same text, from a warm prompt.
+    edit = popup.items[-1].text_edit
+    assert isinstance(edit, lsp.TextEdit)
+    assert edit.new_text == text
+
+    first, second = lines(trace)
+    for line in (first, second):
+        assert KEYS.keys() >= line.keys() >= ALWAYS | ANSWERED
+        assert (line["session"], line["origin"], line["reject"]) == (URI, "model", None)
+        assert line["version"] == 1 + len(TYPED)
+        assert SOURCE.split("\n")[0] not in json.dumps(line)
+    assert (first["trigger"], second["trigger"]) == ("invoked", "automatic")
+    assert first["n_cached"] < second["n_cached"] <= second["n_prompt"]
+    assert (await stats(client))["n_requests"] == 2
+    for reports in client.progress_reports.values():
+        kinds = [type(report).__name__ for report in reports]
+        assert not kinds or (kinds[0], kinds[-1]) == (
+            "WorkDoneProgressBegin",
+            "WorkDoneProgressEnd",
+        )
+
+
+async def test_cancelling_stops_the_engine_within_a_step(
+    client: LanguageClient, trace: Path
+) -> None:
+    open_document(client, ENDLESS)
+    position = lsp.Position(ENDLESS.count("\n"), 4)
+    # The only way to know a request's id.
+    protocol: Any = client.protocol
+    asked = protocol.send_request_async(
+        "textDocument/inlineCompletion", inline_params(position), msg_id="to be cancelled"
+    )
+    answer = asyncio.ensure_future(asked)
+    while (await stats(client))["engine"]["n_decode_steps"] < 3:
+        assert not answer.done(), "the generation ended before it could be cancelled"
+    client.cancel_request(lsp.CancelParams(id="to be cancelled"))
+    with pytest.raises(JsonRpcRequestCancelled):
+        await answer
+    while (await stats(client))["engine"]["n_queued"]:
+        pass
+    counters = (await stats(client))["engine"]
+    assert (counters["n_cancelled"], counters["n_finished"]) == (1, 0)
+    assert counters["n_cancelled_steps"] <= 1
+    for _ in range(N_POLLS):
+        assert (await stats(client))["engine"] == counters
+    [line] = lines(trace)
+    assert line["reject"] == "cancelled"
+
+    await inline_text(client, position)
+    assert (await stats(client))["engine"]["n_finished"] == 1
+
+
+# --- real clients' first messages ---
+
+
+async def until_loaded(editor: PipeEditor) -> str:
+    """The engine's state once it is loading no more."""
+    state = "loading"
+    while state == "loading":
+        answer = await editor.call("workspace/executeCommand", {"command": STATS})
+        state = answer["state"]
+    return state
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_real_clients(name: str, environment: dict[str, str]) -> None:
+    params: Json = json.loads((INITIALIZE_DIR / f"{name}.json").read_text())
+    # Its processes and folders are not this machine's.
+    params["processId"] = None
+    params["initializationOptions"] = {**GENEROUS, "max_line_tokens": 12}
+    async with PipeEditor(SERVE, capabilities=params["capabilities"], env=environment) as editor:
+        await editor.start(**params)
+        assert await until_loaded(editor) == "ready"
+        position = await editor.open(f"import os\n\n# 😀\npath = os.path.join({CURSOR}\n")
+        [item] = await editor.inline(position)
+        assert item["insertText"].strip()
+        [item] = await editor.popup(position)
+        assert editor.accept(item).startswith(editor.texts[URI].rstrip("\n"))
+        kinds = editor.take_progress()
+        assert not kinds or (kinds[0], kinds[-1]) == ("begin", "end")
+    assert editor.stderr == ""
+
+
+# --- models that cannot be loaded ---
+
+
+@pytest.fixture(scope="session")
+def half_a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "half.gguf"
+    whole = obtain(Config(model=DEFAULT_MODEL)).path
+    n_bytes = whole.stat().st_size // 2
+    with whole.open("rb") as source, path.open("wb") as target:
+        while n_bytes > 0:
+            n_bytes -= target.write(source.read(min(n_bytes, 1 << 20)))
+    return path
+
+
+async def check_broken_model(path: Path, says: str, environment: dict[str, str]) -> None:
+    """The user is told once, by a message that names the file; the server goes on."""
+    async with PipeEditor([*SERVE, "--model", str(path)], env=environment) as editor:
+        await editor.start()
+        shown = await editor.take("window/showMessage")
+        assert shown["type"] == lsp.MessageType.Error
+        assert str(path) in shown["message"]
+        assert says in shown["message"]
+        assert await until_loaded(editor) == "failed"
+        position = await editor.open(f"x = {CURSOR}\n")
+        assert await editor.inline(position) == []
+        assert await editor.popup(position) == []
+        assert await editor.call("workspace/executeCommand", {"command": STATS})
+
+
+async def test_half_a_model(half_a_model: Path, environment: dict[str, str]) -> None:
+    await check_broken_model(half_a_model, "obtain it again", environment)
+
+
+async def test_a_file_that_is_no_model(tmp_path: Path, environment: dict[str, str]) -> None:
+    for content in (b"no model", b"", b"GGUF", b"GGUF" + bytes(range(256)) * 8):
+        path = tmp_path / "no model.gguf"
+        path.write_bytes(content)
+        says = "llama.cpp cannot load" if content.startswith(b"GGUF") else "not a GGUF"
+        await check_broken_model(path, says, environment)
+
+
+async def test_a_model_that_is_missing(tmp_path: Path, environment: dict[str, str]) -> None:
+    await check_broken_model(tmp_path / "missing.gguf", "cannot read", environment)
+
+
+# --- the command line ---
+
+
+def complete(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "slm_lsp", "complete", *arguments, *ONE_THREAD]
+    env = {**environment, "SLM_LSP_PROMPT_TOKENS": "128"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("module", "line"), [("bisect", 20), ("colorsys", 60), ("fnmatch", 40)])
+def test_complete_in_the_standard_library(
+    module: str, line: int, environment: dict[str, str]
+) -> None:
+    path = Path(os.__file__).parent / f"{module}.py"
+    done = complete(environment, f"{path}:{line}:1", "--json", "--budget-ms", "60000")
+    figures = json.loads(done.stdout)
+    assert figures.keys() == FIGURES
+    assert figures["model"] == DEFAULT_MODEL
+    assert figures["n_prompt"] > 0
+    assert figures["total_ms"] > 0
+    assert done.returncode == (0 if figures["text"] else 1), done.stderr
+
+
+def test_complete_without_a_model(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = tmp_path / "missing.gguf"
+    done = complete(environment, f"{__file__}:1:1", "--model", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("slm-lsp: cannot read the model file")
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr

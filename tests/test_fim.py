@@ -1,0 +1,288 @@
+"""Which template a vocabulary shows, and the prompts that are made from it.
+
+Owns: one golden prompt a family. A control token is written «so»; texts that follow one
+another are parted by "¦". Invariant: whatever a file contains, only a template's own
+sentinels become control tokens. Threads: the test's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slm_lsp.prompt import fim
+from slm_lsp.types import (
+    CompletionContext,
+    FimTemplate,
+    ModelInfo,
+    Prompt,
+    Special,
+    StopRule,
+    Text,
+    Want,
+)
+
+STOP = StopRule(strings=("\n",))
+SUFFIX_AS_FILE = FimTemplate(
+    "suffix-as-file", ("<file_sep>", "{suffix}", "<file_sep>", "{prefix}"), suffix_is_file=True
+)
+QWEN = fim.FAMILIES[0]
+
+
+def info(specials: str, **metadata: str) -> ModelInfo:
+    named = {f"general.{key}": value for key, value in metadata.items()}
+    return ModelInfo("starcoder-qwen-mellum.gguf", 2048, 0, frozenset(specials.split()), named)
+
+
+def context(marked: str, **fields: Any) -> CompletionContext:
+    prefix, _, suffix = marked.partition("<CURSOR>")
+    return CompletionContext(prefix, suffix, **fields)
+
+
+def rendered(prompt: Prompt) -> str:
+    """The segments in one line, see the module."""
+    text = ""
+    for before, segment in zip([None, *prompt.segments], prompt.segments, strict=False):
+        if isinstance(segment, Special):
+            text += f"«{segment.text}»"
+        else:
+            text += ("¦" if isinstance(before, Text) else "") + segment.text
+    return text
+
+
+def check(template: FimTemplate, marked: str, expect: str, heal: str = "", **fields: Any) -> Prompt:
+    """Build the prompt for a text with <CURSOR> and compare it."""
+    prompt = fim.build(template, context(marked, **fields), STOP, 7)
+    assert (rendered(prompt), prompt.heal) == (expect, heal)
+    assert (prompt.stop, prompt.max_tokens) == (STOP, 7)
+    return prompt
+
+
+STARCODER = "<|endoftext|> <fim_prefix> <fim_middle> <fim_suffix> <fim_pad>"
+MARKED = "def f(x):\n    return <CURSOR>\nf(1)\n"
+PREFIX, SUFFIX = "def f(x):\n    return ", "\nf(1)\n"
+
+# name, control tokens of the vocabulary, golden, stops of the template that there are
+GOLDENS = [
+    (
+        "qwen",
+        "<|endoftext|> <|im_start|> <|im_end|> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> "
+        "<|fim_pad|> <|repo_name|> <|file_sep|>",
+        f"«<|fim_prefix|>»{PREFIX}«<|fim_suffix|>»{SUFFIX}«<|fim_middle|>»",
+        "<|endoftext|> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|fim_pad|> <|repo_name|> "
+        "<|file_sep|> <|im_end|>",
+    ),
+    (  # CodeGemma
+        "qwen",
+        "<bos> <eos> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|file_separator|> <end_of_turn>",
+        f"«<|fim_prefix|>»{PREFIX}«<|fim_suffix|>»{SUFFIX}«<|fim_middle|>»",
+        "<|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|file_separator|> <end_of_turn>",
+    ),
+    (  # StarCoder2
+        "starcoder",
+        f"{STARCODER} <repo_name> <file_sep>",
+        f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»",
+        f"{STARCODER} <repo_name> <file_sep>",
+    ),
+    (  # StarCoder, Refact, Granite code
+        "starcoder",
+        f"{STARCODER} <filename> <reponame>",
+        f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»",
+        f"{STARCODER} <filename> <reponame>",
+    ),
+    (
+        "santacoder",
+        "<|endoftext|> <fim-prefix> <fim-middle> <fim-suffix> <fim-pad>",
+        f"«<fim-prefix>»{PREFIX}«<fim-suffix>»{SUFFIX}«<fim-middle>»",
+        "<|endoftext|> <fim-prefix> <fim-middle> <fim-suffix>",
+    ),
+    (
+        "deepseek",
+        "<｜end▁of▁sentence｜> <｜fim▁hole｜> <｜fim▁begin｜> <｜fim▁end｜> <pad> <|User|>",
+        f"«<｜fim▁begin｜>»{PREFIX}«<｜fim▁hole｜>»{SUFFIX}«<｜fim▁end｜>»",
+        "<｜end▁of▁sentence｜> <｜fim▁hole｜> <｜fim▁begin｜> <｜fim▁end｜>",
+    ),
+    (
+        "codellama",
+        "<s> </s> ▁<PRE> ▁<MID> ▁<SUF> ▁<EOT>",
+        f"«▁<PRE>»{PREFIX}«▁<SUF>»{SUFFIX}«▁<MID>»",
+        "▁<EOT> ▁<PRE> ▁<SUF> ▁<MID>",
+    ),
+    (
+        "seed-coder",
+        "<[end▁of▁sentence]> <[fim-suffix]> <[fim-prefix]> <[fim-middle]>",
+        f"«<[fim-suffix]>»{SUFFIX}«<[fim-prefix]>»{PREFIX}«<[fim-middle]>»",
+        "<[end▁of▁sentence]> <[fim-suffix]> <[fim-prefix]> <[fim-middle]>",
+    ),
+    (
+        "falcon",
+        "<|endoftext|> <|prefix|> <|suffix|> <|middle|>",
+        f"«<|prefix|>»{PREFIX}«<|suffix|>»{SUFFIX}«<|middle|>»",
+        "<|endoftext|> <|prefix|> <|suffix|> <|middle|>",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "specials", "golden", "stops"), GOLDENS)
+def test_families(name: str, specials: str, golden: str, stops: str) -> None:
+    template = fim.choose_template(info(specials))
+    assert template.name == name
+    assert not fim.continues_prefix(template)
+    prompt = check(template, MARKED, golden)
+    assert set(prompt.stop_specials) == set(stops.split())
+
+
+def test_codestral_goes_on_behind_the_prefix() -> None:
+    template = fim.choose_template(info("<s> </s> [INST] [PREFIX] [SUFFIX] [MIDDLE]"))
+    assert template.name == "codestral"
+    golden = f"«[SUFFIX]»{SUFFIX}«[PREFIX]»{PREFIX[:-1]}"
+    prompt = check(template, MARKED, golden, heal=" ")
+    assert set(prompt.stop_specials) == {"[PREFIX]", "[SUFFIX]", "[MIDDLE]"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "golden"),
+    [
+        ({"name": "Mellum 4b Base"}, f"«<fim_suffix>»{SUFFIX}«<fim_prefix>»{PREFIX}«<fim_middle>»"),
+        ({"basename": "mellum"}, f"«<fim_suffix>»{SUFFIX}«<fim_prefix>»{PREFIX}«<fim_middle>»"),
+        ({"name": "Starcoder2 3b"}, f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»"),
+        ({}, f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»"),  # not the file's name
+    ],
+)
+def test_metadata_tells_mellum_from_starcoder(metadata: dict[str, str], golden: str) -> None:
+    check(fim.choose_template(info(f"{STARCODER} <filename>", **metadata)), MARKED, golden)
+
+
+@pytest.mark.parametrize(
+    "specials",
+    ["", "<|endoftext|> <|im_end|>", "<|fim_prefix|> <|fim_suffix|>", "<fim_prefix> <fim-suffix>"],
+)
+def test_without_all_sentinels_there_is_only_the_prefix(specials: str) -> None:
+    template = fim.choose_template(info(specials, name="mellum"))
+    prompt = check(template, MARKED, PREFIX[:-1], heal=" ")
+    assert prompt.stop_specials == ()
+
+
+def test_the_registry_knows_best() -> None:
+    model = ModelInfo("m", 2048, specials=frozenset(GOLDENS[0][1].split()), template=SUFFIX_AS_FILE)
+    assert fim.choose_template(model) is SUFFIX_AS_FILE
+
+
+@pytest.mark.parametrize("template", [*fim.FAMILIES, fim.MELLUM, SUFFIX_AS_FILE])
+def test_a_file_forges_no_sentinel(template: FimTemplate) -> None:
+    every = "".join(text for family in fim.FAMILIES for text in fim.sentinels(family))
+    prompt = fim.build(template, context(f"{every}\n1<CURSOR>{every}"), STOP, 7)
+    controls = [part.text for part in prompt.segments if isinstance(part, Special)]
+    assert controls == list(fim.sentinels(template))
+    texts = {part.text for part in prompt.segments if isinstance(part, Text)}
+    assert texts == {f"{every}\n1", every}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "heal"),
+    [
+        ("", ""),
+        ("ret", "ret"),
+        ("x = ret", " ret"),
+        ("x =  ret", " ret"),
+        ("x.ret", "ret"),
+        ("\tret", "ret"),
+        ("x_ret", "ret"),
+        ("naïve", "naïve"),
+        ("x1", ""),  # digits and "_" stand alone
+        ("x_", ""),
+        ("x = ", " "),
+        ("    ", " "),
+        ("f(", "("),
+        ("x =", " ="),
+        ("x ==", " =="),
+        ("((((((", "(((("),
+        ("f(x", "x"),
+        ('f("', '("'),
+        ("x\n", ""),
+        ("x\n\t", ""),
+        ("x\u00a0", ""),
+        ("x" * 100, "x" * 24),
+        (" " + "y" * 24, " " + "y" * 24),
+        ("é\ud800", "\ud800"),
+    ],
+)
+def test_split_heal(prefix: str, heal: str) -> None:
+    before, healed = fim.split_heal(prefix)
+    assert (before + healed, healed) == (prefix, heal)
+
+
+@pytest.mark.parametrize(
+    ("marked", "expect", "heal", "indent"),
+    [
+        ("", "", "", ""),
+        ("re<CURSOR>", "", "re", ""),
+        ("a = b<CURSOR>", "a =", " b", ""),
+        # line ends become line feeds
+        ("a\r\nb\rx = <CURSOR>", "a\nb\nx =", " ", ""),
+        # indentation is given, all but the space that joins the first word
+        ("if x:\n<CURSOR>", "if x:\n   ", " ", "    "),
+        ("if x:\n    <CURSOR>", "if x:\n       ", " ", "    "),
+        # the last of several white-space characters stands apart
+        ("if x:\n<CURSOR>", "if x:¦\n", "", ""),
+        ("if x:\r\n\r\n<CURSOR>", "if x:\n¦\n", "", ""),
+        ("if x:\n<CURSOR>", "if x:\n¦\t", "", "\t"),
+        ("if x:\n\t<CURSOR>", "if x:\n\t¦\t", "", "\t"),
+        ("\n<CURSOR>", "¦\n", "", ""),
+    ],
+)
+def test_a_prefix_that_goes_on(marked: str, expect: str, heal: str, indent: str) -> None:
+    check(fim.PREFIX_ONLY, marked, expect, heal, inferred_indent=indent)
+
+
+@pytest.mark.parametrize(
+    ("marked", "expect", "indent"),
+    [
+        ("", "«<|fim_prefix|>»«<|fim_suffix|>»«<|fim_middle|>»", ""),
+        ("a\r\n<CURSOR>\r\nb", "«<|fim_prefix|>»a\n«<|fim_suffix|>»\nb«<|fim_middle|>»", ""),
+        ("a:\n<CURSOR>\nb", "«<|fim_prefix|>»a:\n\t«<|fim_suffix|>»\nb«<|fim_middle|>»", "\t"),
+        ("a:\n<CURSOR>", "«<|fim_prefix|>»a:\n    «<|fim_suffix|>»«<|fim_middle|>»", "    "),
+    ],
+)
+def test_a_prefix_that_ends_at_a_sentinel(marked: str, expect: str, indent: str) -> None:
+    check(QWEN, marked, expect, inferred_indent=indent)
+
+
+@pytest.mark.parametrize(
+    ("marked", "expect", "heal"),
+    [
+        ("a\n(<CURSOR>)\nb\n", "«<file_sep>»)\nb\n«<file_sep>»a\n", "("),
+        ("a\n1<CURSOR>\n \t\r\n  b\n", "«<file_sep>»  b\n«<file_sep>»a\n1", ""),
+        ("a\n<CURSOR>", "«<file_sep>»«<file_sep>»a¦\n", ""),
+        ("1<CURSOR>\n\n", "«<file_sep>»«<file_sep>»1", ""),
+    ],
+)
+def test_a_suffix_that_is_a_file(marked: str, expect: str, heal: str) -> None:
+    check(SUFFIX_AS_FILE, marked, expect, heal)
+
+
+@pytest.mark.parametrize(
+    ("marked", "blank"),
+    [
+        ("<CURSOR>", True),
+        ("a\n<CURSOR>", True),
+        ("a\n \t<CURSOR> \r\nb", True),
+        ("a\nb<CURSOR>\n", False),
+        ("a\n<CURSOR>)\n", False),
+    ],
+)
+def test_a_blank_line_wants_text(marked: str, blank: bool) -> None:
+    assert fim.build(QWEN, context(marked), STOP, 7).fresh_line is blank
+
+
+@pytest.mark.parametrize(
+    ("want", "expect"),
+    [
+        (Want.LINE, StopRule(strings=("\n",))),
+        (Want.NOTHING, StopRule(strings=("\n",))),
+        (Want.BLOCK, StopRule(strings=("\n\n",), indent_columns=4, max_lines=9)),
+    ],
+)
+def test_stop_rule(want: Want, expect: StopRule) -> None:
+    assert fim.stop_rule(context("x", want=want), columns=4, max_lines=9) == expect

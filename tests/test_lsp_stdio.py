@@ -1,0 +1,51 @@
+"""How the process ends, whatever it is at and whoever ends it.
+
+Threads: the event loop; the server is a process of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from pipe_editor import PipeEditor
+
+SERVE_FAKE = str(Path(__file__).parent / "serve_fake.py")
+
+
+async def test_a_model_that_still_loads_keeps_nobody_waiting() -> None:
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start()
+        position = await editor.open("x = (")
+        assert await editor.inline(position) == []
+        assert await editor.popup(position) == []
+    assert editor.stderr == ""
+
+
+async def test_exit_without_shutdown() -> None:
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start()
+        editor.expected_exit = 1
+        await editor.notify("exit")
+        await editor.ended()
+    assert editor.stderr == ""
+
+
+async def test_a_client_that_is_gone() -> None:
+    """Its end of the pipe is closed: no message says so."""
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start()
+        await editor.open("x = (")
+        editor.expected_exit = 1
+        editor.hang_up()
+        await editor.ended()
+    assert editor.stderr == ""
+
+
+async def test_interrupted_from_the_terminal() -> None:
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start()
+        editor.expected_exit = -signal.SIGINT
+        editor.interrupt()
+        await editor.ended()
+    assert editor.stderr == ""

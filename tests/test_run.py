@@ -1,0 +1,355 @@
+"""One request on one decoder: what is fed, when it ends, and what it returns.
+
+Owns: `Model`, a scripted decoder whose clock moves with its steps.
+Invariant: after every request the sequence holds what the decoder was fed, and no step that
+could be expected to end past the deadline was started. Threads: the test's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
+from slm_lsp.engine.base import EngineStats, PromptError
+from slm_lsp.engine.fake import FILE_SEP, FakeDecoder
+from slm_lsp.engine.run import CHUNK_MS, MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, Run
+from slm_lsp.engine.run import Sequence as Kv
+from slm_lsp.types import (
+    Finish,
+    Generation,
+    GenerationRequest,
+    Prompt,
+    Segment,
+    Special,
+    StopRule,
+    Text,
+)
+
+LINE = StopRule(strings=("\n",))
+E_ACUTE = (b"\xc3", b"\xa9")
+
+
+class Model:
+    """A decoder and its sequence; a step takes `step_ms` and `token_ms` for each token."""
+
+    def __init__(
+        self, script: str = "", step_ms: float = 1.0, token_ms: float = 0.0, **decoder: Any
+    ) -> None:
+        self.clock = FakeClock()
+        self.decoder = FakeDecoder(script, self.clock, step_ms, **decoder)
+        self.decoder.on_step = lambda: self.clock.advance(token_ms * self.decoder.fed[-1])
+        self.stats = EngineStats()
+        self.sequence = Kv(self.decoder, self.clock, self.stats)
+        self.cancel = CancelToken()
+
+    def run(self, prompt: Prompt, budget_ms: float = 1000.0) -> Run:
+        self.decoder.fed.clear()
+        self.cancel = CancelToken()
+        deadline = Deadline.after(budget_ms, self.clock)
+        return Run(self.sequence, GenerationRequest("s", prompt, deadline, self.cancel), self.clock)
+
+    def ask(self, text: str, budget_ms: float = 1000.0, **prompt: Any) -> Generation:
+        ends_ms = self.clock.now_ms() + budget_ms
+        generation = self.run(Prompt((Text(text),), **prompt), budget_ms).finish()
+        assert self.sequence.tokens == self.decoder.sequence
+        assert self.clock.now_ms() <= ends_ms
+        assert generation.n_predicted == len(generation.logprobs)
+        return generation
+
+    def after(self, n_steps: int, action: Callable[[], None]) -> None:
+        """Do something during the `n_steps`th step from now."""
+        last = self.decoder.n_steps + n_steps
+
+        def on_step() -> None:
+            if self.decoder.n_steps == last:
+                action()
+
+        self.decoder.on_step = on_step
+
+
+def check(model: Model, text: str, finish: Finish, expect: str, **ask: Any) -> Generation:
+    """Ask, and compare how and with what it ends."""
+    generation = model.ask(text, **ask)
+    assert (generation.finish, generation.text) == (finish, expect)
+    return generation
+
+
+# --- KV reuse ---
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "n_cached", "cuts"),
+    [
+        ("ab", "abc", 2, True),  # typed one more
+        ("ab", "ab", 1, True),  # the last token's logits are needed again
+        ("ab", "abx", 2, True),  # typed what was suggested
+        ("ab", "abxy", 3, True),  # accepted
+        ("ab", "abxyz", 4, True),  # accepted and typed on
+        ("ab", "a", 0, True),
+        ("abcd", "abXd", 2, True),
+        ("ab", "b", 0, True),
+        ("ab", "abxyz", 4, False),
+        ("ab", "abxy", 0, False),
+        ("ab", "ac", 0, False),
+    ],
+)
+def test_only_what_is_new_is_fed(first: str, second: str, n_cached: int, cuts: bool) -> None:
+    model = Model("xy", cuts=cuts)
+    check(model, first, Finish.EOS, "xy")
+    before = model.stats.n_prefill_tokens
+    generation = check(model, second, Finish.EOS, "xy")
+    assert (generation.n_cached, generation.n_prompt) == (n_cached, len(second))
+    assert model.stats.n_prefill_tokens - before == len(second) - n_cached
+
+
+def test_typing_a_line_feeds_one_token_a_keystroke() -> None:
+    model = Model("out")
+    model.ask("x" * 100)
+    before = model.stats.n_prefill_tokens
+    for n_typed in range(1, 21):
+        assert model.ask("x" * 100 + "y" * n_typed).n_cached == 99 + n_typed
+    assert model.stats.n_prefill_tokens - before == 20
+
+
+def test_an_empty_prompt_begins_with_the_start_token() -> None:
+    assert check(Model("a"), "", Finish.EOS, "a").n_prompt == 1
+
+
+# --- prefill ---
+
+
+@pytest.mark.parametrize(
+    ("token_ms", "smallest", "largest"),
+    [(0.05, MIN_CHUNK_TOKENS, MAX_CHUNK_TOKENS), (1.0, MIN_CHUNK_TOKENS, 42), (9.0, 16, 16)],
+)
+def test_chunks_take_as_long_as_a_newer_request_may_wait(
+    token_ms: float, smallest: int, largest: int
+) -> None:
+    model = Model("x", step_ms=0.0, token_ms=token_ms)
+    model.ask("p" * 1600, budget_ms=1e6)
+    chunks = model.decoder.fed[:-1]
+    assert sum(chunks) == 1600
+    assert chunks[0] == smallest
+    assert abs(max(chunks) - largest) <= 6
+    assert max(chunks) <= max(MIN_CHUNK_TOKENS, CHUNK_MS / token_ms)
+
+
+def test_the_deadline_ends_a_prefill_and_the_next_request_goes_on_from_there() -> None:
+    model = Model("x", step_ms=0.0, token_ms=1.0)
+    generation = check(model, "p" * 400, Finish.DEADLINE, "", budget_ms=150.0)
+    done = sum(model.decoder.fed)
+    assert 100 <= done <= 150
+    assert (generation.n_prompt, generation.n_predicted, generation.ttft_ms) == (400, 0, None)
+    assert check(model, "p" * 400, Finish.EOS, "x").n_cached == done
+
+
+def test_a_step_of_few_tokens_is_expected_to_take_as_long_as_one_of_one() -> None:
+    model = Model("xxxx", step_ms=20.0)
+    model.ask("ab")
+    before = model.decoder.n_steps
+    check(model, "abQ", Finish.DEADLINE, "", budget_ms=15.0)
+    assert model.decoder.n_steps == before
+
+
+def test_nothing_starts_after_the_deadline() -> None:
+    model = Model("x")
+    check(model, "p", Finish.DEADLINE, "", budget_ms=0.0)
+    assert model.decoder.n_steps == 0
+
+
+# --- decode ---
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "budget_ms", "n_chars"),
+    [
+        (10.0, 105.0, 10),
+        (10.0, 101.0, 10),
+        (10.0, 100.0, 9),
+        (50.0, 60.0, 1),
+        (50.0, 49.0, 0),
+        (1.0, 999.0, 64),
+    ],
+)
+def test_the_deadline_ends_a_decode(step_ms: float, budget_ms: float, n_chars: int) -> None:
+    model = Model("y" * 80, step_ms)
+    model.ask("p")  # how long a step takes is known from here on
+    finish = Finish.LENGTH if n_chars == 64 else Finish.DEADLINE
+    generation = check(model, "p", finish, "y" * n_chars, budget_ms=budget_ms)
+    assert model.decoder.fed == [1] * n_chars
+    assert generation.ttft_ms == (step_ms if n_chars else None)
+    assert generation.total_ms == n_chars * step_ms
+
+
+@pytest.mark.parametrize("n_prompt", [1, 64])
+def test_one_slow_step_does_not_stop_all_steps_for_good(n_prompt: int) -> None:
+    model = Model("yyyy")
+    slow = (1, 2)[n_prompt == 1]  # a chunk of the prompt, or a token of the text
+    model.after(slow, lambda: model.clock.advance(20_000.0))
+    model.run(Prompt((Text("p" * n_prompt),)), 250.0).finish()
+    texts = [model.ask("q" * n_prompt, budget_ms=250.0).text for _ in range(14)]
+    assert texts[-1] == "yyyy"
+
+
+@pytest.mark.parametrize(
+    ("script", "prompt", "finish", "text", "n_steps"),
+    [
+        ("ab", Prompt(()), Finish.EOS, "ab", 3),
+        ("", Prompt(()), Finish.EOS, "", 1),
+        ("ab\ncd", Prompt((), LINE), Finish.STOP, "ab", 3),
+        ("ab" + chr(FILE_SEP) + "c", Prompt(()), Finish.EOS, "abc", 5),
+        (
+            "ab" + chr(FILE_SEP) + "c",
+            Prompt((), stop_specials=("<file_sep>",)),
+            Finish.EOS,
+            "ab",
+            3,
+        ),
+        ("ab", Prompt((), stop_specials=("<unknown>",)), Finish.EOS, "ab", 3),
+        # the last token is not fed: nothing would be made of it
+        ("abc", Prompt((), max_tokens=2), Finish.LENGTH, "ab", 2),
+        ("abc", Prompt((), max_tokens=3), Finish.LENGTH, "abc", 3),
+        ("abc", Prompt((), max_tokens=0), Finish.LENGTH, "", 1),
+        ("a\n", Prompt((), LINE, max_tokens=2), Finish.STOP, "a", 2),
+        # a blank line asks for text, not for a further line
+        ("\na", Prompt((), LINE), Finish.STOP, "", 1),
+        ("\na", Prompt((), LINE, fresh_line=True), Finish.EOS, "", 1),
+        (" \na", Prompt((), LINE, fresh_line=True), Finish.EOS, " ", 2),
+        ("a\nb", Prompt((), fresh_line=True), Finish.EOS, "a\nb", 4),
+    ],
+)
+def test_ends(script: str, prompt: Prompt, finish: Finish, text: str, n_steps: int) -> None:
+    model = Model(script)
+    generation = model.run(prompt).finish()
+    assert (generation.finish, generation.text) == (finish, text)
+    assert model.decoder.n_steps == n_steps
+    assert generation.n_predicted == len(generation.logprobs)
+
+
+# --- required text, and characters of several tokens ---
+
+
+@pytest.mark.parametrize(
+    ("heal", "script", "pieces", "text", "n_tokens"),
+    [
+        (" re", " return x", (), "turn x", 9),
+        (" re", " return x", (b" return",), "turn x", 3),
+        (" re", " return", (b" r", b"et"), "turn", 5),
+        ("ab", "xyz", (), "z", 3),  # what the model wanted there is overruled
+        ("(", "()", (b"()",), ")", 1),
+        ("é", "éa", E_ACUTE, "a", 3),
+        ("é", "xxa", E_ACUTE, "a", 3),
+        ("\ud800", "?a", (), "a", 2),
+        ("a", "a", (), "", 1),
+    ],
+)
+def test_required_text_is_written_and_not_returned(
+    heal: str, script: str, pieces: Sequence[bytes], text: str, n_tokens: int
+) -> None:
+    generation = check(Model(script, pieces=pieces), "p", Finish.EOS, text, heal=heal)
+    assert generation.n_predicted == n_tokens
+
+
+@pytest.mark.parametrize(
+    ("ask", "finish", "expect"),
+    [
+        ({"heal": "word", "budget_ms": 4.5}, Finish.DEADLINE, ""),
+        ({"heal": "word", "budget_ms": 5.5}, Finish.DEADLINE, "s"),
+        ({"heal": "word", "max_tokens": 3}, Finish.LENGTH, ""),
+        ({"heal": "word", "max_tokens": 5}, Finish.LENGTH, "s"),
+        ({"heal": "word", "stop": StopRule(strings=("o",))}, Finish.EOS, "s"),
+        ({"heal": "word", "stop": StopRule(strings=("s",))}, Finish.STOP, ""),
+    ],
+)
+def test_required_text_is_no_text(ask: dict[str, Any], finish: Finish, expect: str) -> None:
+    model = Model("words")
+    model.sequence.prefill_ms_per_token = model.sequence.decode_ms = 1.0
+    check(model, "p", finish, expect, **ask)
+
+
+@pytest.mark.parametrize(
+    ("ask", "finish", "expect"),
+    [
+        ({}, Finish.EOS, "aéb"),
+        ({"max_tokens": 2}, Finish.LENGTH, "a"),
+        ({"max_tokens": 3}, Finish.LENGTH, "aé"),
+        ({"stop": StopRule(strings=("é",))}, Finish.STOP, "a"),
+    ],
+)
+def test_half_a_character_is_no_text(ask: dict[str, Any], finish: Finish, expect: str) -> None:
+    check(Model("aéb", pieces=E_ACUTE), "p", finish, expect, **ask)
+
+
+def test_partial_is_readable_during_any_step() -> None:
+    model, texts = Model("aéb\nc", pieces=E_ACUTE), list[str]()
+    run = model.run(Prompt((Text("p"),), LINE, heal="a"))
+    model.decoder.on_step = lambda: texts.append(run.partial().text)
+    assert run.finish().text == "éb"
+    assert texts == ["", "", "", "é", "éb"]
+    assert run.partial().finish is Finish.DEADLINE
+
+
+# --- cancelling and failing ---
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "n_prefill"), [(0, 0), (1, 1), (2, 2), (3, 2), (7, 2)], ids=lambda n: str(n)
+)
+def test_a_cancelled_request_makes_no_further_step(n_steps: int, n_prefill: int) -> None:
+    model = Model("y" * 40)
+    run = model.run(Prompt((Text("p" * 32),)))
+    model.after(n_steps, model.cancel.cancel)
+    if n_steps == 0:
+        model.cancel.cancel()
+    with pytest.raises(Cancelled):
+        run.finish()
+    assert model.decoder.n_steps == n_steps
+    assert model.stats.n_prefill_steps == n_prefill
+    assert model.stats.n_cancelled_steps == min(n_steps, 1)
+    assert model.ask("p" * 32).n_cached == min(16 * n_prefill, 31)
+
+
+@pytest.mark.parametrize(
+    ("segments", "max_tokens", "why"),
+    [
+        ((Text("p" * 60),), 5, "60 tokens and 5 to generate"),
+        ((Text("p"),), 64, "1 tokens and 64"),
+        ((Special("<nosuch>"), Text("p")), 5, "<nosuch>"),
+    ],
+)
+def test_what_the_model_cannot_take_is_refused(
+    segments: tuple[Segment, ...], max_tokens: int, why: str
+) -> None:
+    model = Model("x", n_ctx=64)
+    with pytest.raises(PromptError, match=why):
+        model.run(Prompt(segments, max_tokens=max_tokens)).finish()
+    assert model.decoder.n_steps == 0
+    check(model, "p" * 59, Finish.EOS, "x", max_tokens=5)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_nothing_is_reused_of_a_failed_step(step: int) -> None:
+    model = Model("xy")
+    model.ask("p" * 20)
+
+    def fail() -> None:
+        raise RuntimeError("native")
+
+    model.after(step, fail)
+    with pytest.raises(RuntimeError, match="native"):
+        model.run(Prompt((Text("p" * 20 + "q" * 30),))).finish()
+    assert model.sequence.tokens == []
+    assert check(model, "p" * 20, Finish.EOS, "xy").n_cached == 0
+
+
+def test_nothing_is_reused_where_cutting_failed() -> None:
+    model = Model("xy")
+    model.ask("abc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.decoder, "truncate", lambda n_tokens: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            model.ask("abd")
+    assert check(model, "abd", Finish.EOS, "xy").n_cached == 0

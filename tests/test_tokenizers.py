@@ -1,0 +1,328 @@
+"""Prompts in the tokens of real vocabularies: sentinels are tokens, and only they are.
+
+Owns: five vocabularies without weights (fixtures/vocabs), and copies of them in which spare
+tokens get another family's sentinels. Invariant: in what is tokenized, a control token stands
+where the template says and nowhere else. Threads: the test's own.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from slm_lsp.engine.base import ModelLoadError, PromptError
+from slm_lsp.engine.llama import LlamaDecoder
+from slm_lsp.prompt import fim
+from slm_lsp.types import CompletionContext, Segment, Special, StopRule, Text
+
+pytestmark = pytest.mark.model
+
+VOCABS = Path(__file__).parent / "fixtures" / "vocabs"
+CONTROL, USER_DEFINED = 3, 4
+# Bytes of a value by its type in GGUF; strings and arrays tell their own length.
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+STRING, ARRAY = 8, 9
+PREFIX, SUFFIX = "{prefix}", "{suffix}"
+
+
+class Gguf:
+    """A file without tensors: the place of every key's value."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
+        assert data[:4] == b"GGUF"
+        assert n_tensors == 0
+        self.values: dict[str, tuple[int, int]] = {}
+        self._at = 24
+        for _ in range(n_keys):
+            key = self._string().decode()
+            start = self._at
+            self._skip(self._number("<I"))
+            self.values[key] = (start, self._at)
+
+    def _number(self, form: str) -> int:
+        (number,) = struct.unpack_from(form, self.data, self._at)
+        self._at += struct.calcsize(form)
+        return int(number)
+
+    def _string(self) -> bytes:
+        length = self._number("<Q")
+        self._at += length
+        return self.data[self._at - length : self._at]
+
+    def _skip(self, kind: int) -> None:
+        if kind == STRING:
+            self._string()
+        elif kind == ARRAY:
+            item, count = self._number("<I"), self._number("<Q")
+            if item == STRING:
+                for _ in range(count):
+                    self._string()
+            else:
+                self._at += SIZES[item] * count
+        else:
+            self._at += SIZES[kind]
+
+    def strings(self, key: str) -> list[bytes]:
+        self._at = self.values[key][0] + 8
+        return [self._string() for _ in range(self._number("<Q"))]
+
+    def replace(self, values: Mapping[str, bytes]) -> bytes:
+        """The file with other values; each begins with its type."""
+        parts, end = [], 0
+        for key, (start, stop) in self.values.items():
+            parts += [self.data[end:start], values.get(key, self.data[start:stop])]
+            end = stop
+        return b"".join([*parts, self.data[end:]])
+
+
+def string(text: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text
+
+
+def with_tokens(data: bytes, texts: Mapping[int, str], kind: int, name: str) -> bytes:
+    """A vocabulary with some tokens' texts and types, and its name, replaced."""
+    file = Gguf(data)
+    tokens = file.strings("tokenizer.ggml.tokens")
+    start, stop = file.values["tokenizer.ggml.token_type"]
+    types = list(struct.unpack(f"<{len(tokens)}i", data[start + 16 : stop]))
+    for token, text in texts.items():
+        tokens[token], types[token] = text.encode(), kind
+    listed = struct.pack("<IIQ", ARRAY, STRING, len(tokens)) + b"".join(map(string, tokens))
+    return file.replace(
+        {
+            "tokenizer.ggml.tokens": listed,
+            "tokenizer.ggml.token_type": data[start : start + 16]
+            + struct.pack(f"<{len(types)}i", *types),
+            "general.name": struct.pack("<I", STRING) + string(name.encode()),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Family:
+    """A template's name, the vocabulary it is tried on, and the spare tokens it takes."""
+
+    template: str
+    vocab: str
+    texts: str = ""
+    first: int = 0
+    name: str = ""
+
+
+SPARE = {
+    "qwen2": 151646,
+    "llama-spm": 31990,
+    "starcoder": 1,
+    "refact": 49152,
+    "deepseek-coder": 32022,
+}
+FAMILIES = {
+    "starcoder2": Family("starcoder", "starcoder"),
+    "refact": Family("starcoder", "refact"),
+    "deepseek": Family("deepseek", "deepseek-coder"),
+    # The true ids of Qwen2.5-Coder.
+    "qwen": Family(
+        "qwen",
+        "qwen2",
+        "<|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|>",
+        first=151659,
+    ),
+    "codellama": Family("codellama", "llama-spm", "▁<PRE> ▁<MID> ▁<SUF> ▁<EOT>"),
+    "codegemma": Family(
+        "qwen",
+        "llama-spm",
+        "<|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|file_separator|> <end_of_turn>",
+    ),
+    "codestral": Family("codestral", "llama-spm", "[INST] [PREFIX] [SUFFIX] [MIDDLE]"),
+    "granite": Family(
+        "starcoder", "starcoder", "<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <filename>"
+    ),
+    "mellum": Family(
+        "mellum",
+        "starcoder",
+        "<fim_prefix> <fim_middle> <fim_suffix> <fim_pad> <reponame> <filename>",
+        name="Mellum 4b Base",
+    ),
+    "santacoder": Family(
+        "santacoder", "starcoder", "<fim-prefix> <fim-middle> <fim-suffix> <fim-pad>"
+    ),
+    "seed-coder": Family(
+        "seed-coder", "qwen2", "<[fim-prefix]> <[fim-suffix]> <[fim-middle]> <[end▁of▁sentence]>"
+    ),
+    "falcon": Family("falcon", "qwen2", "<|prefix|> <|suffix|> <|middle|>"),
+}
+SENTINELS = "".join(
+    chain.from_iterable(fim.sentinels(each) for each in (*fim.FAMILIES, fim.MELLUM))
+)
+CODE = "class A:\n\tdef f(self, x):  # 漢字 é 😀\n        return x[1:]\r\n\n\n    y = 'ab'"
+ODD = "\x00a\x00 \ud800 \udfff\ufeff\u2028\x7f\x85õ÷ÿ�</s><s><unk><0x0A>\t \n \n"
+
+
+Load = Callable[..., LlamaDecoder]
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    """Loads a family's vocabulary, its own sentinels of one type."""
+    folder = tmp_path_factory.mktemp("vocabs")
+    decoders: dict[tuple[str, int], LlamaDecoder] = {}
+
+    def load(name: str, kind: int = CONTROL) -> LlamaDecoder:
+        if (name, kind) not in decoders:
+            family, path = FAMILIES[name], folder / f"{name}-{kind}.gguf"
+            data = lzma.decompress((VOCABS / f"ggml-vocab-{family.vocab}.gguf.xz").read_bytes())
+            if family.texts:
+                first = family.first or SPARE[family.vocab]
+                texts = dict(enumerate(family.texts.split(), first))
+                data = with_tokens(data, texts, kind, family.name or "spare")
+            path.write_bytes(data)
+            decoders[name, kind] = LlamaDecoder(path, name, vocab_only=True)
+            path.unlink()
+        return decoders[name, kind]
+
+    yield load
+    for decoder in decoders.values():
+        decoder.close()
+
+
+def pieces(decoder: LlamaDecoder, tokens: list[int]) -> str:
+    return b"".join(map(decoder.piece, tokens)).decode()
+
+
+def check(decoder: LlamaDecoder, template: str, prefix: str, suffix: str) -> list[list[int]]:
+    """Tokenize a prompt; compare its control tokens and its texts; return the texts' tokens."""
+    chosen = fim.choose_template(decoder.info)
+    assert chosen.name == template
+    prompt = fim.build(chosen, CompletionContext(prefix, suffix), StopRule(), 8)
+    tokens = decoder.tokenize(prompt.segments)
+    vocabulary = decoder.vocabulary
+    if vocabulary.adds_bos:
+        assert tokens.pop(0) == vocabulary.bos
+    sentinels = {decoder.special(text) for text in fim.sentinels(chosen)}
+    controls = [token for token in tokens if token in sentinels]
+    assert controls == [
+        decoder.special(part.text) for part in prompt.segments if isinstance(part, Special)
+    ]
+    texts: list[list[int]] = [[]]
+    for token in tokens:
+        if token in sentinels:
+            texts.append([])
+        else:
+            texts[-1].append(token)
+    expected = {PREFIX: prefix.removesuffix(prompt.heal), SUFFIX: suffix}
+    wanted = [expected[part] for part in chosen.layout if part in expected]
+    texts = [each for each in texts if each]
+    spaced = bool(vocabulary.lead)  # SentencePiece: a space before the first text, "▁" is a space
+    for n, (found, text) in enumerate(zip(texts, wanted, strict=True)):
+        text = fim.unix_lines(text).encode("utf-8", "replace").decode()
+        text = text.replace("▁", " ") if spaced else text
+        assert pieces(decoder, found) == (" " if spaced and n == 0 else "") + text
+        named = {token for name, token in vocabulary.specials.items() if name[0] in "<[▁"}
+        assert not named.intersection(found)
+        assert not vocabulary.ends.intersection(found)
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, CONTROL) for name in FAMILIES),
+        *((name, USER_DEFINED) for name in ("qwen", "codellama", "codestral", "granite")),
+    ],
+)
+def test_sentinels_are_tokens_and_text_is_text(load: Load, name: str, kind: int) -> None:
+    decoder, template = load(name, kind), FAMILIES[name].template
+    check(decoder, template, CODE, CODE)
+    check(decoder, template, SENTINELS + "1", SENTINELS)
+    check(decoder, template, ODD + "1", ODD)
+    every = "".join(decoder.info.specials)
+    check(decoder, template, every + "1", f"<{every} [[PAD151659]<")
+
+
+def test_the_ids_of_qwen(load: Load) -> None:
+    decoder = load("qwen")
+    template = fim.choose_template(decoder.info)
+    tokens = decoder.tokenize(
+        fim.build(template, CompletionContext("a", "b"), StopRule(), 8).segments
+    )
+    a, b = decoder.tokenize([Text("a")]), decoder.tokenize([Text("b")])
+    assert tokens == [151659, *a, 151661, *b, 151660]
+    stops = {decoder.special(text) for text in template.stop}
+    assert stops == {151643, 151645, *range(151659, 151665)}
+
+
+def test_the_spaces_of_codellama(load: Load) -> None:
+    """As its own generation.py: a space before the prefix, none before the suffix."""
+    decoder = load("codellama")
+    prefix, suffix = check(decoder, "codellama", "return x", "return y")
+    assert [decoder.piece(token) for token in (prefix[0], suffix[0])] == [b" return", b"return"]
+    prompt: list[Segment] = [
+        Special("▁<PRE>"),
+        Text("x\n"),
+        Text("\n"),
+        Text("y"),
+        Special("▁<SUF>"),
+        Text(" z"),
+    ]
+    tokens = decoder.tokenize(prompt)
+    assert tokens[:2] == [decoder.vocabulary.bos, decoder.special("▁<PRE>")]
+    assert pieces(decoder, tokens) == " x\n\ny z"
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"), [("starcoder2", [0]), ("qwen", [151643]), ("codellama", [1])]
+)
+def test_no_text_is_one_start_token(load: Load, name: str, tokens: list[int]) -> None:
+    assert load(name).tokenize([Text("")]) == tokens
+
+
+def test_an_unknown_sentinel_is_refused(load: Load) -> None:
+    with pytest.raises(PromptError, match="<nosuch>"):
+        load("refact").tokenize([Special("<nosuch>")])
+
+
+@pytest.mark.parametrize("name", ["starcoder2", "deepseek", "codellama", "qwen"])
+def test_required_text_has_candidates(load: Load, name: str) -> None:
+    vocabulary = load(name).vocabulary
+    for required in (b" ret", b"(", b" ", b"==", "é".encode(), "漢".encode()[1:], b"\x00", b"Zqx"):
+        found = [vocabulary.pieces[token] for token in vocabulary.candidates(required)]
+        assert all(piece.startswith(required) or required.startswith(piece) for piece in found)
+        assert required[:1] in found or required in found
+    assert b" return" in {vocabulary.pieces[token] for token in vocabulary.candidates(b" ret")}
+    breaks = {vocabulary.pieces[token] for token in vocabulary.line_breaks()}
+    assert b"\n" in breaks
+    assert not any(piece.strip() and piece.lstrip(b" \t")[:1] not in b"\r\n" for piece in breaks)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot read"),
+        (b"", "not a GGUF"),
+        (b"GGUF\x03", "incomplete"),
+        (b"{}", "not a GGUF"),
+    ],
+)
+def test_a_broken_file_is_told(tmp_path: Path, content: bytes | None, why: str) -> None:
+    path = tmp_path / "model.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelLoadError, match=why):
+        LlamaDecoder(path, "model", vocab_only=True)
+
+
+@pytest.mark.parametrize("n_bytes", [20, 5_000, 400_000])
+def test_an_incomplete_file_is_told(tmp_path: Path, n_bytes: int) -> None:
+    path = tmp_path / "model.gguf"
+    whole = lzma.decompress((VOCABS / "ggml-vocab-llama-spm.gguf.xz").read_bytes())
+    path.write_bytes(whole[:n_bytes])
+    with pytest.raises(ModelLoadError, match="incomplete"):
+        LlamaDecoder(path, "model", vocab_only=True)
