@@ -9,12 +9,14 @@ Threads: the test's event loop.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from editor import CURSOR, PATIENCE_S, Editor, Json
+from pygls.protocol import default_converter
 
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
@@ -26,6 +28,9 @@ from slm_lsp.types import EngineState
 
 # So that nothing which is asserted depends on the machine's speed.
 PATIENT = Config(automatic_budget_ms=60_000.0, invoked_budget_ms=60_000.0)
+
+# Made once: making it and what it compiles takes longer than most tests.
+one_converter = functools.cache(default_converter)
 
 OnState = Callable[[EngineState], None]
 OnProgress = Callable[[str, float | None], None]
@@ -86,7 +91,7 @@ class FakeEditor(Editor):
         self.on_progress: OnProgress
         self.stream = Stream(self.receive)
         self.server = SlmServer(
-            config or PATIENT, self._make_engine, self.trace, problems or [], clock
+            config or PATIENT, self._make_engine, self.trace, problems or [], clock, one_converter
         )
         self.server.protocol.set_writer(self.stream)
 

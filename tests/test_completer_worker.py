@@ -108,7 +108,7 @@ async def test_a_parse_is_told_to_stop(
     def look(snapshot: Any, offset: int, trees: Any, stop: Callable[[], bool]) -> Any:
         answers.append(stop())
         if why == "late":
-            scene.clock.advance(BUDGET_MS * subject.PARSE_SHARE)
+            scene.clock.advance(BUDGET_MS * subject.PARSE_SHARE + 1e-6)
         else:
             scene.cancel.cancel()
         answers.append(stop())
@@ -149,6 +149,31 @@ async def test_a_cancelled_request_leaves_the_queue(
     scene.engine.enqueue("x")
     await scene.complete("two<CURSOR>")
     assert looked_at == ["two"]
+
+
+async def test_parsing_is_caught_up_with_but_gives_way(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_again = threading.Event()
+    stopped: list[bool] = []
+
+    class Watched(SyntaxTrees):
+        def tree(self, snapshot: Any, stop: Callable[[], bool] | None = None) -> Any:
+            assert stop is not None
+            if len(stopped) == 1:  # after the first answer
+                asked_again.wait(10)
+            stopped.append(stop())
+            return super().tree(snapshot, stop)
+
+    monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Watched)
+    scene.engine.enqueue("x")
+    scene.engine.enqueue("x")
+    await scene.complete()
+    second = asyncio.create_task(scene.complete())
+    await asyncio.sleep(0)
+    asked_again.set()
+    assert (await second).completion is not None
+    assert stopped[:3] == [False, True, False]
 
 
 async def test_a_closed_completer_still_answers(

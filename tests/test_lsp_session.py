@@ -8,8 +8,10 @@ Threads: the event loop; the completer's worker.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +146,16 @@ async def test_initialization_options_are_settings() -> None:
     async with FakeEditor() as editor:
         await editor.start(initializationOptions={"invoked_budget_ms": 3000, "model": "m.gguf"})
         assert editor.started_with == replace(PATIENT, invoked_budget_ms=3000.0, model="m.gguf")
+
+
+async def test_a_trace_may_be_asked_for_by_the_client(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    async with FakeEditor() as editor:
+        await editor.start(initializationOptions={"trace": str(path)})
+        await editor.still_answers()
+    [line] = path.read_text().splitlines()
+    assert json.loads(line)["n_chars"] == len("1 + 1")
+    assert editor.trace.lines == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from editor import URI
 from pipe_editor import PipeEditor
 
 SERVE_FAKE = str(Path(__file__).parent / "serve_fake.py")
@@ -16,9 +17,12 @@ SERVE_FAKE = str(Path(__file__).parent / "serve_fake.py")
 async def test_a_model_that_still_loads_keeps_nobody_waiting() -> None:
     async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
         await editor.start()
-        position = await editor.open("x = (")
-        assert await editor.inline(position) == []
-        assert await editor.popup(position) == []
+        message = editor.inline_message(await editor.open("x = ("))
+        await editor.send(message)
+        assert (await editor.result(message["id"]))["items"] == []
+        # Nothing to tell of on stderr: editors cancel what has been answered all the time.
+        await editor.notify("$/cancelRequest", {"id": message["id"]})
+        await editor.notify("textDocument/didSave", {"textDocument": {"uri": URI}})
     assert editor.stderr == ""
 
 

@@ -175,6 +175,17 @@ def test_what_follows_is_not_said_again(
         ),
         ("def f():\n    <CURSOR>\n", "a = one(1)\n    a = one(1)\n    a = one(1)", "a = one(1)"),
         ("def f():\n    <CURSOR>\n", "a = 1\n    b = 2\n    a = 1\n    b = 2", "a = 1\n    b = 2"),
+        # No head is left without its body.
+        (
+            "def f():\n    <CURSOR>\n",
+            "if a:\n        c()\n        d()\n" + "    if b:\n        c()\n        d()\n" * 2,
+            "if a:\n        c()\n        d()",
+        ),
+        (
+            "def f():\n<CURSOR>\n",
+            "if aa:\n        cc()\n    if aa:\n        cc()\n",
+            "    if aa:\n        cc()",
+        ),
         # What the user has begun is meant, and short lines are often the same.
         ("queue.get()\nqueue.<CURSOR>\n", "get()", "get()"),
         ("i += 1\n<CURSOR>\n", "i += 1", "i += 1"),

@@ -15,7 +15,7 @@ import pytest
 from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
 from slm_lsp.engine.base import EngineStats, PromptError
 from slm_lsp.engine.fake import FILE_SEP, FakeDecoder
-from slm_lsp.engine.run import CHUNK_MS, MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, Run
+from slm_lsp.engine.run import CHUNK_MS, MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, PATIENCE, Run
 from slm_lsp.engine.run import Sequence as Kv
 from slm_lsp.types import (
     Finish,
@@ -29,6 +29,8 @@ from slm_lsp.types import (
 )
 
 LINE = StopRule(strings=("\n",))
+# So long that a chunk may take CHUNK_MS and no longer.
+BUDGET_MS = CHUNK_MS / PATIENCE
 E_ACUTE = (b"\xc3", b"\xa9")
 
 
@@ -45,13 +47,13 @@ class Model:
         self.sequence = Kv(self.decoder, self.clock, self.stats)
         self.cancel = CancelToken()
 
-    def run(self, prompt: Prompt, budget_ms: float = 1000.0) -> Run:
+    def run(self, prompt: Prompt, budget_ms: float = BUDGET_MS) -> Run:
         self.decoder.fed.clear()
         self.cancel = CancelToken()
         deadline = Deadline.after(budget_ms, self.clock)
         return Run(self.sequence, GenerationRequest("s", prompt, deadline, self.cancel), self.clock)
 
-    def ask(self, text: str, budget_ms: float = 1000.0, **prompt: Any) -> Generation:
+    def ask(self, text: str, budget_ms: float = BUDGET_MS, **prompt: Any) -> Generation:
         ends_ms = self.clock.now_ms() + budget_ms
         generation = self.run(Prompt((Text(text),), **prompt), budget_ms).finish()
         assert self.sequence.tokens == self.decoder.sequence
@@ -122,19 +124,22 @@ def test_an_empty_prompt_begins_with_the_start_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token_ms", "smallest", "largest"),
-    [(0.05, MIN_CHUNK_TOKENS, MAX_CHUNK_TOKENS), (1.0, MIN_CHUNK_TOKENS, 42), (9.0, 16, 16)],
+    ("token_ms", "budget_ms", "largest"),
+    [(0.05, 400.0, MAX_CHUNK_TOKENS), (1.0, 2000.0, 119), (0.25, 500.0, 170), (9.0, 9e4, 256)],
 )
 def test_chunks_take_as_long_as_a_newer_request_may_wait(
-    token_ms: float, smallest: int, largest: int
+    token_ms: float, budget_ms: float, largest: int
 ) -> None:
     model = Model("x", step_ms=0.0, token_ms=token_ms)
-    model.ask("p" * 1600, budget_ms=1e6)
+    model.ask("p" * 1600, budget_ms=budget_ms)
     chunks = model.decoder.fed[:-1]
     assert sum(chunks) == 1600
-    assert chunks[0] == smallest
-    assert abs(max(chunks) - largest) <= 6
-    assert max(chunks) <= max(MIN_CHUNK_TOKENS, CHUNK_MS / token_ms)
+    assert abs(max(chunks) - largest) <= 32
+    left_ms = budget_ms
+    for chunk in chunks:
+        patience_ms = max(CHUNK_MS, PATIENCE * left_ms)
+        assert chunk <= max(MIN_CHUNK_TOKENS, patience_ms / token_ms)
+        left_ms -= chunk * token_ms
 
 
 def test_the_deadline_ends_a_prefill_and_the_next_request_goes_on_from_there() -> None:
@@ -192,6 +197,14 @@ def test_one_slow_step_does_not_stop_all_steps_for_good(n_prompt: int) -> None:
     model.run(Prompt((Text("p" * n_prompt),)), 250.0).finish()
     texts = [model.ask("q" * n_prompt, budget_ms=250.0).text for _ in range(14)]
     assert texts[-1] == "yyyy"
+
+
+def test_an_estimate_that_holds_is_kept() -> None:
+    model = Model("y", step_ms=0.0, token_ms=9.0)
+    model.sequence.prefill_ms_per_token = 9.0
+    check(model, "p" * 64, Finish.DEADLINE, "", budget_ms=250.0)
+    assert model.decoder.fed == [16]
+    assert model.sequence.prefill_ms_per_token == 9.0
 
 
 @pytest.mark.parametrize(

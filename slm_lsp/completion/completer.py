@@ -51,8 +51,10 @@ log = logging.getLogger(__name__)
 
 # What the answer still has to go through once the engine has stopped.
 RESERVE_MS = 8.0
-# Of the time that is left, a parse may take this part; then the text alone has to do.
-PARSE_SHARE = 0.5
+# Of the time that is left, a parse may take this part; then the text alone has to do, and the
+# parse is caught up with while the engine works. An edit that breaks the syntax can make the
+# parser read the rest of a large file again.
+PARSE_SHARE = 0.01
 # Room in the model's context for control tokens and for text denser than estimated.
 SPARE_TOKENS = 32
 CLOSED = "the completer was closed"
@@ -95,6 +97,8 @@ class Completer:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
         self._template: tuple[ModelInfo, FimTemplate] | None = None
         self._closed = False
+        # Requests whose context is not extracted yet; what is only caught up with gives way.
+        self._n_waiting = 0
 
     async def complete(self, request: CompletionRequest) -> Outcome:
         """See the module. Only asyncio.CancelledError is ever raised."""
@@ -130,6 +134,7 @@ class Completer:
             prepared = await self._on_worker(request, info, span)
         if not isinstance(prepared, Prepared):
             return prepared
+        self._submit(self._parse, request.snapshot)
         if prepared.prompt is None:
             return Outcome(None, RejectReason.INSIDE_WORD)
         job = GenerationRequest(
@@ -159,7 +164,8 @@ class Completer:
         loop = asyncio.get_running_loop()
         template = self._template_of(info)
         work = loop.run_in_executor(self._worker, self._prepare, request, info, template, span)
-        work.add_done_callback(_retrieve)
+        self._n_waiting += 1
+        work.add_done_callback(self._extracted)
         left_ms = request.deadline.earlier(RESERVE_MS).remaining_ms()
         try:
             await asyncio.wait({work}, timeout=max(0.0, left_ms / 1e3))
@@ -173,6 +179,11 @@ class Completer:
         if work.cancelled():
             return Outcome(None, RejectReason.ENGINE_FAILED, detail=CLOSED)
         return work.result()
+
+    def _extracted(self, work: asyncio.Future[Prepared]) -> None:
+        self._n_waiting -= 1
+        if not work.cancelled():
+            work.exception()  # looked at, even if nobody waits for it any more
 
     def _unavailable(self, detail: str) -> Outcome:
         loading = self.engine.state is EngineState.LOADING
@@ -189,7 +200,8 @@ class Completer:
     ) -> Prepared:
         from slm_lsp.context.extract import extract
 
-        parse_until = request.deadline.earlier(request.deadline.remaining_ms() * PARSE_SHARE)
+        left_ms = request.deadline.remaining_ms()
+        parse_until = request.deadline.earlier(left_ms * (1 - PARSE_SHARE))
 
         def stop() -> bool:
             return request.cancel.cancelled or parse_until.expired()
@@ -272,7 +284,7 @@ class Completer:
             self._worker.submit(_logged, call, value)
 
     def _parse(self, snapshot: DocumentSnapshot) -> None:
-        self._syntax().tree(snapshot)
+        self._syntax().tree(snapshot, lambda: self._n_waiting > 0)
 
     def _forget(self, uri: str) -> None:
         if self._trees is not None:
@@ -290,9 +302,3 @@ def _logged(call: Callable[[Any], None], value: Any) -> None:
         call(value)
     except Exception:
         log.exception("the syntax of a document is not known")
-
-
-def _retrieve(work: asyncio.Future[Prepared]) -> None:
-    """Look at the exception of work that nobody may be waiting for any more."""
-    if not work.cancelled():
-        work.exception()

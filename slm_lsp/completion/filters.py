@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from slm_lsp.completion.brackets import open_quote, quotes_in, scan, unpaired
 from slm_lsp.completion.place import Place, unix_lines
+from slm_lsp.text.whitespace import columns
 from slm_lsp.types import Finish, Want
 
 Filter = Callable[[str, Place], str]
@@ -180,8 +181,16 @@ def drop_repeats(text: str, place: Place) -> str:
         for n in range(1, MAX_REPEATED_LINES + 1):
             again = seen[i : i + n]
             if i >= n and seen[i - n : i] == again and sum(map(len, again)) >= MIN_TELLING_CHARS:
-                return "\n".join(lines[: i - len(above)])
+                return "\n".join(_before(lines, i - len(above), place))
     return text
+
+
+def _before(lines: list[str], at: int, place: Place) -> list[str]:
+    """The lines before `at`, without what only opens the block that begins there."""
+    whole = [place.line + place.context.inferred_indent + lines[0], *lines[1:]]
+    while at > 0 and columns(whole[at]) > columns(whole[at - 1]):
+        at -= 1
+    return lines[:at]
 
 
 def trim_end(text: str, place: Place) -> str:

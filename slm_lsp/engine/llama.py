@@ -155,8 +155,8 @@ class LlamaDecoder:
         params.n_threads_batch = n_threads_batch
         params.no_perf = True
         # With llama.cpp's flash attention on a CPU, logits depend on the size of the batch they
-        # were computed in (by 0.5 for this project's default model), so a completion would depend on
-        # how its prompt happened to be cut into chunks. Without it they do not.
+        # were computed in (by 0.5 for this project's default model), so a completion would depend
+        # on how its prompt happened to be cut into chunks. Without it they do not.
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = native.llama_init_from_model(self._model, params)
         if not self._context:

@@ -23,6 +23,8 @@ MIN_CHUNK_TOKENS = 16
 MAX_CHUNK_TOKENS = 256
 # One chunk is what a newer request may have to wait for.
 CHUNK_MS = 40.0
+# A request with much time may hold up the next one longer: large chunks are read faster.
+PATIENCE = 0.1
 SMOOTHING = 0.3
 
 
@@ -73,7 +75,7 @@ class Sequence:
     def chunk_tokens(self, n_left: int, deadline: Deadline) -> int:
         """How many of `n_left` tokens to prefill in one step; 0 if any comes too late."""
         per_token_ms = max(self.prefill_ms_per_token, 1e-3)
-        patient = int(CHUNK_MS / per_token_ms)
+        patient = int(max(CHUNK_MS, PATIENCE * deadline.remaining_ms()) / per_token_ms)
         wanted = min(n_left, max(MIN_CHUNK_TOKENS, min(patient, MAX_CHUNK_TOKENS)))
         # However few its tokens are, a step costs as much as one of a single token.
         affordable = int((deadline.remaining_ms() - self.decode_ms) / per_token_ms)

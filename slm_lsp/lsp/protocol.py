@@ -163,9 +163,7 @@ class SlmProtocol(LanguageServerProtocol):
 
     def _open(self, items: Iterable[lsp.TextDocumentItem]) -> None:
         for item in items:
-            # A language that lsprotocol knows comes as a member of an enum.
-            language = getattr(item.language_id, "value", item.language_id)
-            document = self.documents.open(item.uri, language, item.version, item.text)
+            document = self.documents.open(item.uri, item.language_id, item.version, item.text)
             self.on_open(document.snapshot())
 
     def _change(

@@ -17,11 +17,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
+from cattrs import Converter
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException, JsonRpcInternalError
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import default_converter
 
 from slm_lsp import __version__
 from slm_lsp.completion.completer import Completer, Outcome
@@ -64,6 +67,7 @@ class SlmServer(LanguageServer):
         trace: Trace,
         problems: list[str],
         clock: Clock = SYSTEM_CLOCK,
+        make_converter: Callable[[], Converter] = default_converter,
     ) -> None:
         notebooks = lsp.NotebookDocumentSyncOptions(
             notebook_selector=[
@@ -73,7 +77,11 @@ class SlmServer(LanguageServer):
             ]
         )
         super().__init__(
-            "slm-lsp", __version__, notebook_document_sync=notebooks, protocol_cls=SlmProtocol
+            "slm-lsp",
+            __version__,
+            notebook_document_sync=notebooks,
+            protocol_cls=SlmProtocol,
+            converter_factory=make_converter,
         )
         self.protocol.clock = clock
         self.config = config
@@ -92,9 +100,14 @@ class SlmServer(LanguageServer):
 
     def configure(self, options: Any) -> None:
         """Take the client's initializationOptions; what is wrong is said once initialized."""
-        if options is not None:
-            self.config, problems = apply(self.config, options, "initializationOptions")
-            self._problems += problems
+        if options is None:
+            return
+        before = self.config
+        self.config, problems = apply(before, options, "initializationOptions")
+        self._problems = [*self._problems, *problems]
+        if self.config.trace != before.trace:
+            self.trace.close()
+            self.trace = Trace(Path(self.config.trace) if self.config.trace else None)
 
     def start_engine(self) -> None:
         """Begin to load the model, the first time this is called."""
