@@ -16,12 +16,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slm_lsp import __version__
 from slm_lsp.config import FIELDS, Config, load
 
 CLI_BUDGET_MS = 15_000.0
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 class UsageError(Exception):
@@ -57,7 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how much to say on stderr (default: warning)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_complete(commands)
+    _add_models(commands)
+    _add_doctor(commands)
+    return parser
 
+
+def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="speak LSP on stdin and stdout")
     serve.set_defaults(command=_serve)
     _add_model_options(serve)
@@ -66,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     # Editors add it for every server; stdio is all there is.
     serve.add_argument("--stdio", action="store_true", help=argparse.SUPPRESS)
 
+
+def _add_complete(commands: Commands) -> None:
     complete = commands.add_parser("complete", help="print a completion for a place in a file")
     complete.set_defaults(command=_complete)
     complete.add_argument("place", metavar="PATH:LINE:COL", help="1-based line and column")
@@ -78,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model_options(complete)
 
+
+def _add_models(commands: Commands) -> None:
     models = commands.add_parser("models", help="obtain and list models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="show name, size, licence and state of each model")
@@ -88,11 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--quantization", help="which quantization (default: the model's default)")
     pull.add_argument("--force", action="store_true", help="obtain it even if it is there")
 
+
+def _add_doctor(commands: Commands) -> None:
     doctor = commands.add_parser("doctor", help="check this machine and say what to do")
     doctor.set_defaults(command=_doctor)
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     _add_model_options(doctor)
-    return parser
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +132,11 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Settings of a TOML file; none, without complaint, where there is no file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), []
+        content = path.read_text(encoding="utf-8")
+        # Few have a file, and every start would pay for the import.
+        import tomllib
+
+        return tomllib.loads(content), []
     except FileNotFoundError:
         return {}, []
     except OSError as error:

@@ -56,7 +56,7 @@ GRAMMARS = "tree_sitter_"
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 40
 # Functions that are longer still; they may not grow, and leave this list once they are split.
-LONGER = {("slm_lsp/cli.py", "_parser"): 48}
+LONGER: dict[tuple[str, str], int] = {}
 FORBIDDEN = ("manager", "helper", "utils")
 FORBIDDEN_WHOLE = ("data", "process")
 

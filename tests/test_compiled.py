@@ -8,6 +8,8 @@ from typing import Any
 
 import attr._make
 import attrs
+import cattrs
+import cattrs.gen
 import pytest
 
 from slm_lsp.lsp import compiled
@@ -34,8 +36,10 @@ def compile_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_second_time_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cache" / "code.marshal"
     calls = compile_calls(monkeypatch)
-    with compiled.remembered(path):
+    with compiled.remembered(path) as memory:
         define("A", "x", "y")
+        memory.save()
+        assert path.exists()
     assert calls
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     calls.clear()
@@ -76,3 +80,15 @@ def test_attrs_is_left_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), compiled.remembered(tmp_path / "code.marshal"):
         1 / 0  # noqa: B018
     assert not hasattr(attr._make, "compile")
+    assert not hasattr(cattrs.gen, "compile")
+
+
+def test_structuring_is_remembered_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = define("B", "x")
+    path = tmp_path / "code.marshal"
+    with compiled.remembered(path):
+        assert cattrs.Converter().structure({"x": 1}, made) == made(1)
+    calls = compile_calls(monkeypatch)
+    with compiled.remembered(path):
+        assert cattrs.Converter().structure({"x": 2}, made) == made(2)
+    assert calls == []

@@ -19,8 +19,7 @@ from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
-from slm_lsp.engine.base import EngineUnavailable, PromptError
-from slm_lsp.engine.scheduler import Superseded
+from slm_lsp.engine.base import EngineUnavailable, PromptError, Superseded
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.trace import KEYS

@@ -491,6 +491,17 @@ def test_white_space_inside_of_a_huge_line_is_no_indentation() -> None:
     assert context.indent == ""
 
 
+def test_names_are_read_from_the_text_as_it_is_now() -> None:
+    trees, uri = SyntaxTrees(), "file:///moved"
+    before = "class First:\n    def second(self):\n        pass\n" + "\n" * 50
+    extract(DocumentSnapshot(uri, 1, "python", before), 0, trees)
+    filler = "x = [\n" + "    1,\n" * 2000 + "]\n"
+    after = filler + before
+    offset = after.index("pass")
+    now = extract(DocumentSnapshot(uri, 2, "python", after), offset, trees, stop=lambda: True)
+    assert now.scope == ("First", "second")
+
+
 def test_a_stopped_parse_falls_back_to_the_text() -> None:
     text = "class A:\n    def f(self):\n        x = 1\n" * 500
     snapshot = DocumentSnapshot("file:///stopped", 1, "python", text)

@@ -16,9 +16,9 @@ from concurrent.futures import Future, wait
 import pytest
 
 from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
-from slm_lsp.engine.base import Decoder, EngineUnavailable, ModelLoadError, PromptError
+from slm_lsp.engine.base import Decoder, EngineUnavailable, ModelLoadError, PromptError, Superseded
 from slm_lsp.engine.fake import FakeDecoder
-from slm_lsp.engine.scheduler import Job, Scheduler, Superseded
+from slm_lsp.engine.scheduler import Job, Scheduler
 from slm_lsp.types import (
     EngineState,
     Finish,

@@ -250,11 +250,17 @@ def test_text_that_is_too_much_work_is_given_up_for_good(monkeypatch: pytest.Mon
     check(trees.tree(snapshot("x = 1\n")), "x = 1\n", "python")
 
 
-def test_a_stopped_parse_gives_no_tree_and_keeps_the_old_one() -> None:
+def test_a_stopped_parse_gives_the_old_tree_moved() -> None:
     trees, text = SyntaxTrees(), "def f(x):\n    return x\n" * 200
+    assert trees.tree(snapshot(text), stop=lambda: True) is None
     old = trees.tree(snapshot(text))
-    longer = text + "y = [\n" + "    1,\n" * 1000 + "]\n"
-    assert trees.tree(snapshot(longer), stop=lambda: True) is None
+    added = "y = [\n" + "    1,\n" * 1000 + "]\n"
+    longer = added + text
+    stale = trees.tree(snapshot(longer), stop=lambda: True)
+    assert stale is not None
+    last = stale.root_node.children[-1]
+    assert longer[last.start_byte :].startswith("def f(x):")
+    assert last.start_point.row == longer.count("\n", 0, last.start_byte)
     assert trees.tree(snapshot(text), stop=lambda: True) is old
     check(trees.tree(snapshot(longer)), longer, "python")
 

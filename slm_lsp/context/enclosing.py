@@ -59,12 +59,18 @@ def literal_around(language: Language, nodes: Sequence[Node], at: int) -> Node |
 
 
 def scope_in_tree(
-    language: Language, nodes: Sequence[Node], at: int, indent: str, line_byte: int
+    language: Language,
+    nodes: Sequence[Node],
+    source: bytes,
+    at: int,
+    indent: str,
+    line_byte: int,
 ) -> tuple[str, ...]:
-    """The names of the definitions around the place.
+    """The names of the definitions around the place, read from `source`.
 
-    Where indentation makes blocks, a definition counts that is indented less than `indent`
-    or begins in the place's own line.
+    A node's own `text` is what it was when it was parsed, perhaps an edit ago. Where
+    indentation makes blocks, a definition counts that is indented less than `indent` or
+    begins in the place's own line.
     """
     names: list[str] = []
     for index, node in enumerate(nodes):
@@ -76,7 +82,7 @@ def scope_in_tree(
         ):
             continue
         parent = nodes[index + 1] if index + 1 < len(nodes) else None
-        if name := _name(node, parent, scope):
+        if name := _name(node, parent, scope, source):
             names.append(name)
     return tuple(reversed(names))
 
@@ -127,14 +133,15 @@ def _in_body(language: Language, node: Node, scope: Scope, at: int) -> bool:
     return body.start_byte < at and (at < body.end_byte or unclosed)
 
 
-def _name(node: Node, parent: Node | None, scope: Scope) -> str | None:
+def _name(node: Node, parent: Node | None, scope: Scope, source: bytes) -> str | None:
     for field in scope.names:
         owner = parent if field.startswith("^") else node
         named = owner.child_by_field_name(field.lstrip("^")) if owner is not None else None
         # In C a name is wrapped in what makes it a pointer, an array or a function.
         while named is not None and (inner := named.child_by_field_name("declarator")) is not None:
             named = inner
-        if named is not None and named.text is not None:
-            match = _NAME.search(named.text.decode(errors="replace"))
+        if named is not None:
+            text = source[named.start_byte : named.end_byte].decode(errors="replace")
+            match = _NAME.search(text)
             return match.group() if match else None
     return None

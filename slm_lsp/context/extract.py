@@ -69,6 +69,7 @@ class _Tree:
     """
 
     tree: Tree
+    source: bytes
     at: int
     last_code: int
 
@@ -118,7 +119,8 @@ def _parse(
         return None
     at = byte_offset(snapshot.text, offset)
     near = snapshot.text[max(0, offset - MAX_BEFORE) : offset]
-    return _Tree(tree, at, at - len(encode(near[len(near.rstrip()) :])))
+    last_code = at - len(encode(near[len(near.rstrip()) :]))
+    return _Tree(tree, encode(snapshot.text), at, last_code)
 
 
 def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Place:
@@ -201,7 +203,7 @@ def _scope(
     line_byte = 0 if flat else at.at - len(encode(place.line))
     here = at.last_code if language.blocks is Blocks.COLON else at.at
     nodes = nodes_at(at.tree, here)
-    names = enclosing.scope_in_tree(language, nodes, here, block_indent, line_byte)
+    names = enclosing.scope_in_tree(language, nodes, at.source, here, block_indent, line_byte)
     inner = nodes[:-1] or nodes  # the root has an error wherever there is one
     if not nodes[-1].is_error and not any(node.has_error for node in inner):
         return names

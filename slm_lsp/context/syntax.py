@@ -71,8 +71,9 @@ class SyntaxTrees:
     ) -> Tree | None:
         """The tree of this snapshot, or None where there can be none.
 
-        `stop` is asked every few dozen microseconds and ends the parse when true: there is
-        then no tree this time, and the next call goes on from the last one.
+        `stop` is asked every few dozen microseconds and ends the parse when true. The answer
+        is then the last tree, moved to where its nodes are now: right but for what was typed
+        since. The next call goes on from the last one, too.
         """
         known = self._parsed.get(snapshot.uri)
         if known is not None and known.language != snapshot.language:
@@ -123,7 +124,7 @@ class SyntaxTrees:
 
         tree = _run(parser, source, old, asked_to_stop)
         if tree is None and stopped:
-            return None
+            return old
         if tree is None:
             source = b""
         self._parsed[snapshot.uri] = _Parsed(snapshot.language, snapshot.text, source, tree)

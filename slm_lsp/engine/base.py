@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from slm_lsp.deadline import Cancelled
 from slm_lsp.types import EngineState, Generation, GenerationRequest, ModelInfo, Segment
 
 
@@ -27,6 +28,10 @@ class ModelLoadError(Exception):
 
 class PromptError(Exception):
     """The prompt does not fit this model: too long, or a sentinel it does not have."""
+
+
+class Superseded(Cancelled):
+    """A newer request of the same session took this one's place."""
 
 
 @dataclass(slots=True)

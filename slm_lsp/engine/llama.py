@@ -27,6 +27,8 @@ GGUF_MAGIC = b"GGUF"
 N_BATCH = 512
 MIN_CONTEXT = 256
 SPIN_COUNT = "2000"
+# exp() of it is far from the largest and smallest float32, also as a sum over a vocabulary.
+SAFE_LOGIT = 60.0
 
 
 def _native() -> Any:
@@ -169,6 +171,11 @@ class LlamaDecoder:
 
     def _open_batch(self) -> None:
         """One native batch for all steps, its arrays seen as numpy arrays."""
+        # The same function, answering with a number instead of making a pointer object.
+        function = ctypes.cast(self._native.llama_get_logits_ith, ctypes.c_void_p).value
+        assert function is not None
+        kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+        self._logits_at = kind(function)
         self._batch = batch = self._native.llama_batch_init(N_BATCH, 0, 1)
         view = self._np.ctypeslib.as_array
         self._batch_tokens = view(batch.token, (N_BATCH,))
@@ -261,9 +268,13 @@ class LlamaDecoder:
         """See Decoder. At most N_BATCH tokens a step."""
         n_tokens = len(tokens)
         self._batch.n_tokens = n_tokens
-        self._batch_tokens[:n_tokens] = tokens
-        self._batch_positions[:n_tokens] = range(self._n_past, self._n_past + n_tokens)
-        self._batch_logits[:n_tokens] = 0
+        if n_tokens == 1:  # setting elements is several times faster than setting slices
+            self._batch_tokens[0] = tokens[0]
+            self._batch_positions[0] = self._n_past
+        else:
+            self._batch_tokens[:n_tokens] = tokens
+            self._batch_positions[:n_tokens] = range(self._n_past, self._n_past + n_tokens)
+            self._batch_logits[: n_tokens - 1] = 0
         self._batch_logits[n_tokens - 1] = 1
         code = self._native.llama_decode(self._context, self._batch)
         if code != 0:
@@ -272,8 +283,7 @@ class LlamaDecoder:
 
     def _logits(self) -> Any:
         """The last token's logits where llama.cpp keeps them; valid until the next step."""
-        pointer = self._native.llama_get_logits_ith(self._context, -1)
-        address = ctypes.addressof(pointer.contents)
+        address = self._logits_at(self._context, -1)
         # Making a view costs as much as reading it, and the place seldom changes.
         if address != self._logits_address:
             array = (ctypes.c_float * self.info.n_vocab).from_address(address)
@@ -292,11 +302,20 @@ class LlamaDecoder:
             allowed[chosen] = logits[chosen]
             allowed[list(breaks)] = -math.inf
             token = int(allowed.argmax())
-        top = float(logits[best])
+        return token, float(logits[token]) - self._log_sum_exp(logits, float(logits[best]))
+
+    def _log_sum_exp(self, logits: Any, top: float) -> float:
+        """The logarithm of the sum of all exponentials; `top` is the largest logit.
+
+        The caches are full of weights now, so every pass over the logits counts: they are
+        shifted only where their exponentials could overflow.
+        """
+        if abs(top) < SAFE_LOGIT:
+            self._np.exp(logits, out=self._scratch)
+            return math.log(float(self._np.add.reduce(self._scratch)))
         self._np.subtract(logits, top, out=self._scratch)
         self._np.exp(self._scratch, out=self._scratch)
-        logprob = float(logits[token]) - top - math.log(float(self._scratch.sum()))
-        return token, logprob
+        return top + math.log(float(self._np.add.reduce(self._scratch)))
 
     def piece(self, token: int) -> bytes:
         """See Decoder."""

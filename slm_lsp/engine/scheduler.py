@@ -27,6 +27,7 @@ from slm_lsp.engine.base import (
     EngineUnavailable,
     ModelLoadError,
     PromptError,
+    Superseded,
 )
 from slm_lsp.engine.run import Run, Sequence
 from slm_lsp.types import (
@@ -41,10 +42,6 @@ from slm_lsp.types import (
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
-
-
-class Superseded(Cancelled):
-    """A newer request of the same session took this one's place."""
 
 
 class Job:

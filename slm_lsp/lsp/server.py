@@ -18,7 +18,7 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cattrs import Converter
 from lsprotocol import types as lsp
@@ -27,7 +27,6 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import default_converter
 
 from slm_lsp import __version__
-from slm_lsp.completion.completer import Completer, Outcome
 from slm_lsp.config import Config, apply
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
@@ -37,6 +36,9 @@ from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
 from slm_lsp.text.document import Document
 from slm_lsp.trace import Trace
 from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trigger
+
+if TYPE_CHECKING:
+    from slm_lsp.completion.completer import Completer, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +124,9 @@ class SlmServer(LanguageServer):
             lambda state: self._from_engine(self._engine_is, state),
             lambda text, done: self._from_engine(self._progress.report, text, done),
         )
+        # Imported only now: `initialize` is answered without the pipeline.
+        from slm_lsp.completion.completer import Completer
+
         self.completer = Completer(engine, self.config, self.trace, self._latest_text)
 
     def _from_engine(self, call: Callable[..., None], *args: Any) -> None:

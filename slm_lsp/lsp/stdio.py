@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
 
 if TYPE_CHECKING:
+    from slm_lsp.engine.base import Engine
     from slm_lsp.lsp.server import SlmServer
+    from slm_lsp.types import EngineState
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +36,30 @@ def serve(config: Config, problems: list[str]) -> int:
     """Serve one session; the exit status is 0 if the client shut it down as agreed."""
     # lsprotocol creates some 600 classes at import; collecting garbage meanwhile is waste.
     gc.disable()
-    with compiled.remembered(compiled.default_path()):
+    with compiled.remembered(compiled.default_path()) as memory:
         from slm_lsp.lsp.server import SlmServer
-    from slm_lsp.trace import Trace
+        from slm_lsp.trace import Trace
+
+        # Now, because editors do not always let a server end by itself.
+        memory.save()
+        gc.freeze()
+        gc.enable()
+        trace = Trace(Path(config.trace) if config.trace else None)
+        return speak(SlmServer(config, _start_engine, trace, problems), memory.save)
+
+
+def _start_engine(
+    config: Config,
+    on_state: Callable[[EngineState], None],
+    on_progress: Callable[[str, float | None], None],
+) -> Engine:
+    # Imported only now: `initialize` is answered without it.
     from slm_lsp.wiring import start_engine
 
-    gc.freeze()
-    gc.enable()
-    trace = Trace(Path(config.trace) if config.trace else None)
-    return speak(SlmServer(config, start_engine, trace, problems))
+    return start_engine(config, on_state, on_progress)
 
 
-def speak(server: SlmServer) -> int:
+def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:
     """Serve one session on this process's streams; the exit status is as for `serve`."""
     if not log.isEnabledFor(logging.DEBUG):
         # It warns of every cancel that comes too late; its errors reach the server anyway.
@@ -54,6 +69,7 @@ def speak(server: SlmServer) -> int:
     server.start_io(stdin=sys.stdin.buffer, stdout=_protocol_stdout())
     ended = server.close(EXIT_PATIENCE_S)
     status = 0 if server.protocol.shut_down else 1
+    at_end()
     if not ended:
         # Ending Python under a thread that is in native code may abort the process.
         os._exit(status)
