@@ -158,7 +158,8 @@ class LlamaDecoder:
         params.no_perf = True
         # With llama.cpp's flash attention on a CPU, logits depend on the size of the batch they
         # were computed in (by 0.5 for this project's default model), so a completion would depend
-        # on how its prompt happened to be cut into chunks. Without it they do not.
+        # on how its prompt happened to be cut into chunks. Without it they do not, single
+        # tokens aside.
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = native.llama_init_from_model(self._model, params)
         if not self._context:
