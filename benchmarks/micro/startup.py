@@ -1,4 +1,4 @@
-"""Process start to the answer to `initialize`, over real pipes."""
+"""Process start to the answer to `initialize`, over real pipes, beside a bare pygls server."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ def message(body: dict[str, Any]) -> bytes:
     return b"Content-Length: %d\r\n\r\n%s" % (len(raw), raw)
 
 
-def answer_ms(params: dict[str, Any]) -> float:
+OURS = [sys.executable, "-m", "slm_lsp", "serve"]
+# The same library with nothing in it: what a server in Python costs at least without our measures.
+BARE = [
+    sys.executable,
+    "-c",
+    "from pygls.lsp.server import LanguageServer; LanguageServer('slm-lsp', '0').start_io()",
+]
+
+
+def answer_ms(command: list[str], params: dict[str, Any]) -> float:
     """Start a server, send `initialize`, and time the answer."""
-    command = [sys.executable, "-m", "slm_lsp", "serve"]
     started = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -44,9 +52,10 @@ def answer_ms(params: dict[str, Any]) -> float:
     return elapsed_ms
 
 
-def measure(n_runs: int) -> list[float]:
-    """`n_runs` starts with what VS Code sends, after one that is not counted."""
+def measure(n_runs: int) -> tuple[list[float], list[float]]:
+    """`n_runs` starts of ours and of a bare server in turn, after one that is not counted."""
     params = json.loads((FIXTURES / "vscode-1.139.json").read_text(encoding="utf-8"))
     params["processId"] = None
-    answer_ms(params)
-    return [answer_ms(params) for _ in range(n_runs)]
+    answer_ms(OURS, params)
+    pairs = [(answer_ms(OURS, params), answer_ms(BARE, params)) for _ in range(n_runs)]
+    return [ours for ours, _ in pairs], [bare for _, bare in pairs]
