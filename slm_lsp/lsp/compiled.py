@@ -1,10 +1,10 @@
 """Keeps what attrs and cattrs compile for lsprotocol's classes, half of the time to start.
 
-Owns: one file in the user's cache directory, from source text to code object, as Python's
-own .pyc files hold it.
+Owns: one file in the user's cache directory, from a digest of the source text to the code, as
+Python's own .pyc files hold it.
 
-Invariant: a code object is used for exactly the source text it was compiled from, by exactly
-this build of Python. Without the file, with a damaged one, or with libraries that compile
+Invariant: code is used for the source text it was compiled from only, by exactly this build
+of Python. Without the file, with a damaged one, or with libraries that compile
 elsewhere, everything works and is slower.
 
 Threads: the main thread.
@@ -12,6 +12,7 @@ Threads: the main thread.
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import os
 import sys
@@ -21,6 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+N_DIGEST = 64
 
 
 class Memory:
@@ -33,10 +36,14 @@ class Memory:
 
     def compile(self, source: str, filename: str, mode: str) -> CodeType:
         """As the builtin of that name, which is asked only for what is not known."""
-        key = f"{mode}\0{filename}\0{source}"
-        code = self._codes.get(key)
-        if code is None:
-            code = self._codes[key] = compile(source, filename, mode)
+        key = hashlib.blake2b(f"{mode}\0{filename}\0{source}".encode()).digest()
+        known = self._codes.get(key)
+        if known is not None:
+            code = marshal.loads(known)
+            assert isinstance(code, CodeType)
+            return code
+        code = compile(source, filename, mode)
+        self._codes[key] = marshal.dumps(code)
         return code
 
     def save(self) -> None:
@@ -70,23 +77,28 @@ def default_path() -> Path:
     from platformdirs import user_cache_path
 
     root = os.environ.get("SLM_LSP_CACHE_DIR") or user_cache_path("slm-lsp")
-    name = f"{sys.implementation.cache_tag}-{sys.hexversion:x}.marshal"
+    name = f"{sys.implementation.cache_tag}-{sys.hexversion:x}.codes"
     return Path(root) / "compiled" / name
 
 
-def _read(path: Path) -> dict[str, CodeType]:
+def _read(path: Path) -> dict[bytes, bytes]:
+    """The file's content, where it is whole: a digest of the rest stands in front."""
     try:
-        with path.open("rb") as file:
-            codes = marshal.load(file)
-    except (OSError, EOFError, ValueError, TypeError):
+        content = path.read_bytes()
+    except OSError:
         return {}
-    return codes if isinstance(codes, dict) else {}
+    digest, rest = content[:N_DIGEST], content[N_DIGEST:]
+    if hashlib.blake2b(rest).digest() != digest:
+        return {}
+    codes: dict[bytes, bytes] = marshal.loads(rest)
+    return codes
 
 
-def _write(path: Path, codes: dict[str, CodeType]) -> None:
+def _write(path: Path, codes: dict[bytes, bytes]) -> None:
     # A start that cannot be remembered (read-only home, full disk) is no error.
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            marshal.dump(codes, file)
+            rest = marshal.dumps(codes)
+            file.write(hashlib.blake2b(rest).digest() + rest)
         os.replace(file.name, path)
