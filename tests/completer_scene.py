@@ -63,7 +63,7 @@ class Scene:
 
 
 def failing(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise error
 
     return fail

@@ -158,12 +158,18 @@ async def test_parsing_is_caught_up_with_but_gives_way(
     stopped: list[bool] = []
 
     class Watched(SyntaxTrees):
-        def tree(self, snapshot: Any, stop: Callable[[], bool] | None = None) -> Any:
+        def tree(
+            self,
+            snapshot: Any,
+            stop: Callable[[], bool] | None = None,
+            *,
+            hurried: bool = False,
+        ) -> Any:
             assert stop is not None
             if len(stopped) == 1:  # after the first answer
                 asked_again.wait(10)
             stopped.append(stop())
-            return super().tree(snapshot, stop)
+            return super().tree(snapshot, stop, hurried=hurried)
 
     monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Watched)
     scene.engine.enqueue("x")

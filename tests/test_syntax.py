@@ -265,6 +265,23 @@ def test_a_stopped_parse_gives_the_old_tree_moved() -> None:
     check(trees.tree(snapshot(longer)), longer, "python")
 
 
+@pytest.mark.parametrize(("n_lines", "is_parsed"), [(100, True), (4000, False)])
+def test_a_hurried_call_does_not_repeat_a_long_parse(n_lines: int, is_parsed: bool) -> None:
+    asked = False
+
+    def stop() -> bool:
+        nonlocal asked
+        asked = True
+        return False
+
+    trees, text = SyntaxTrees(), "xyz = 1\n" * n_lines
+    trees.tree(snapshot(text))
+    longer = text + "y = [\n" + "    1,\n" * 200 + "]\n"
+    assert trees.tree(snapshot(longer), stop, hurried=True) is not None
+    assert asked is is_parsed
+    check(trees.tree(snapshot(longer)), longer, "python")
+
+
 def test_nodes_at_go_outwards_from_the_byte_before() -> None:
     tree = full("def f(x):\n    return x\n", "python")
     types = [node.type for node in nodes_at(tree, len("def f(x):\n    return"))]

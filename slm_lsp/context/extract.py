@@ -33,7 +33,7 @@ from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Tree
 
-MAX_BEFORE = 8_000
+MAX_BEFORE = 5_000
 MAX_AFTER = 4_000
 _CLOSERS = frozenset(")]}>\"'`;,: \t")
 
@@ -114,7 +114,7 @@ def _parse(
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None,
 ) -> _Tree | None:
-    tree = trees.tree(snapshot, stop) if trees is not None else None
+    tree = trees.tree(snapshot, stop, hurried=stop is not None) if trees is not None else None
     if tree is None:
         return None
     at = byte_offset(snapshot.text, offset)

@@ -34,6 +34,8 @@ MAX_REGION_CHARS = 64_000
 # The parser reports once in a hundred steps of its own. Source code needs 5 to 10 reports a
 # kilobyte at about 30 µs each; text that is no source code at all can cost 1 ms each.
 MAX_REPORTS = 10_000
+# About a millisecond, in source code.
+HURRIED_REPORTS = 60
 _CHUNK_BYTES = 16_384
 _BINARY_HEAD = 8_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -56,6 +58,7 @@ class _Parsed:
     text: str
     source: bytes
     tree: Tree | None
+    n_reports: int
 
 
 class SyntaxTrees:
@@ -67,13 +70,18 @@ class SyntaxTrees:
         self._parsed: OrderedDict[str, _Parsed] = OrderedDict()
 
     def tree(
-        self, snapshot: DocumentSnapshot, stop: Callable[[], bool] | None = None
+        self,
+        snapshot: DocumentSnapshot,
+        stop: Callable[[], bool] | None = None,
+        *,
+        hurried: bool = False,
     ) -> Tree | None:
         """The tree of this snapshot, or None where there can be none.
 
         `stop` is asked every few dozen microseconds and ends the parse when true. The answer
         is then the last tree, moved to where its nodes are now: right but for what was typed
-        since. The next call goes on from the last one, too.
+        since. The next call goes on from the last one, too. If `hurried`, a document whose
+        last parse was long is not parsed at all but answered in that way at once.
         """
         known = self._parsed.get(snapshot.uri)
         if known is not None and known.language != snapshot.language:
@@ -88,7 +96,7 @@ class SyntaxTrees:
         if parser is None or _unsuitable(snapshot.text):
             self.forget(snapshot.uri)
             return None
-        return self._parse(parser, snapshot, known, stop)
+        return self._parse(parser, snapshot, known, stop, hurried)
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -99,7 +107,7 @@ class SyntaxTrees:
         parser = self._parser(language)
         if parser is None or len(text) > MAX_REGION_CHARS:
             return None
-        tree = _run(parser, encode(text), None, None)
+        tree, _ = _run(parser, encode(text), None, None)
         return None if tree is None else sum(1 for _ in errors(tree.root_node))
 
     def _parse(
@@ -108,6 +116,7 @@ class SyntaxTrees:
         snapshot: DocumentSnapshot,
         known: _Parsed | None,
         stop: Callable[[], bool] | None,
+        hurried: bool,
     ) -> Tree | None:
         source = encode(snapshot.text)
         old = None
@@ -115,6 +124,8 @@ class SyntaxTrees:
             # A copy, as editing changes a tree in place and callers hold the old one.
             old = known.tree.copy()
             apply_edit(old, known.source, source, edit_between(known.source, source))
+            if hurried and known.n_reports > HURRIED_REPORTS:
+                return old
         stopped = False
 
         def asked_to_stop() -> bool:
@@ -122,12 +133,13 @@ class SyntaxTrees:
             stopped = stop is not None and stop()
             return stopped
 
-        tree = _run(parser, source, old, asked_to_stop)
+        tree, n_reports = _run(parser, source, old, asked_to_stop)
         if tree is None and stopped:
             return old
         if tree is None:
             source = b""
-        self._parsed[snapshot.uri] = _Parsed(snapshot.language, snapshot.text, source, tree)
+        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_reports)
+        self._parsed[snapshot.uri] = parsed
         self._parsed.move_to_end(snapshot.uri)
         while len(self._parsed) > self._max_documents:
             self._parsed.popitem(last=False)
@@ -230,7 +242,8 @@ def _common_suffix(old: bytes, new: bytes, limit: int) -> int:
 
 def _run(
     parser: Parser, source: bytes, old: Tree | None, stop: Callable[[], bool] | None
-) -> Tree | None:
+) -> tuple[Tree | None, int]:
+    """The tree, None if the parse was ended, and how often the parser reported."""
     reports = 0
 
     def read(at: int, _point: object) -> bytes:
@@ -243,12 +256,12 @@ def _run(
 
     try:
         if old is None:  # which the parser does not take for an absent argument
-            return parser.parse(read, progress_callback=ended)
-        return parser.parse(read, old, progress_callback=ended)
+            return parser.parse(read, progress_callback=ended), reports
+        return parser.parse(read, old, progress_callback=ended), reports
     except ValueError:
         # An ended parse would otherwise be resumed with the next text.
         parser.reset()
-        return None
+        return None, reports
 
 
 def _unsuitable(text: str) -> bool:
