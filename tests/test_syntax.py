@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from slm_lsp.context import syntax
 from slm_lsp.context.languages import LANGUAGES, PLAIN_TEXT, language_of, language_of_path
-from slm_lsp.context.syntax import Edit, SyntaxTrees, byte_offset, edit_between, encode, nodes_at
+from slm_lsp.context.syntax import Edit, SyntaxTrees, edit_between, encode, nodes_at
+from slm_lsp.text.position import byte_offset
 from slm_lsp.types import DocumentSnapshot
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ import pytest
 from slm_lsp.engine.base import ModelLoadError, PromptError
 from slm_lsp.engine.llama import LlamaDecoder
 from slm_lsp.prompt import fim
+from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import CompletionContext, Segment, Special, StopRule, Text
 
 pytestmark = pytest.mark.model
@@ -223,7 +224,7 @@ def check(decoder: LlamaDecoder, template: str, prefix: str, suffix: str) -> lis
     texts = [each for each in texts if each]
     spaced = bool(vocabulary.lead)  # SentencePiece: a space before the first text, "▁" is a space
     for n, (found, text) in enumerate(zip(texts, wanted, strict=True)):
-        text = fim.unix_lines(text).encode("utf-8", "replace").decode()
+        text = unix_lines(text).encode("utf-8", "replace").decode()
         text = text.replace("▁", " ") if spaced else text
         assert pieces(decoder, found) == (" " if spaced and n == 0 else "") + text
         named = {token for name, token in vocabulary.specials.items() if name[0] in "<[▁"}

@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable
 
 from slm_lsp.completion.brackets import open_quote, quotes_in, scan, unpaired
-from slm_lsp.completion.place import Place, unix_lines
-from slm_lsp.text.whitespace import columns
+from slm_lsp.completion.place import Place
+from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import Finish, Want
 
 Filter = Callable[[str, Place], str]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import UNKNOWN, Language
+from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import CompletionContext, Finish
 
 LOOK_CHARS = 8000
@@ -60,8 +61,3 @@ class Place:
     def above(self) -> list[str]:
         """The lines above the cursor's that hold something."""
         return [line for line in self.before.split("\n")[:-1] if line.strip()]
-
-
-def unix_lines(text: str) -> str:
-    """`text` with line feeds only."""
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from slm_lsp.context.languages import Blocks, Language, Scope
-from slm_lsp.context.lines import columns, group_of
+from slm_lsp.context.lines import group_of
 from slm_lsp.context.scan import Literal
+from slm_lsp.text.whitespace import columns
 
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Node

@@ -20,14 +20,15 @@ from slm_lsp.context.indent import infer_indent
 from slm_lsp.context.languages import Blocks, Language, language_of
 from slm_lsp.context.lines import (
     Line,
-    columns,
     indent_of,
     lines_above,
     opens_block,
     unit_of,
 )
 from slm_lsp.context.scan import Literal, Scan, scan
-from slm_lsp.context.syntax import SyntaxTrees, byte_offset, encode, nodes_at
+from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at
+from slm_lsp.text.position import byte_offset
+from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Plac
     after = text[offset : offset + MAX_AFTER]
     if before.endswith("\r") and after.startswith("\n"):
         before = before[:-1]
-    before, after = _plain_line_ends(before), _plain_line_ends(after)
+    before, after = unix_lines(before), unix_lines(after)
     cut = before.rfind("\n") + 1
     rest, *below = after.split("\n")
     if below and offset + MAX_AFTER < len(text):
@@ -162,10 +163,6 @@ def _literal_at_start(
     if around is None or around.end_byte >= at.at:
         return 0
     return len(near[: around.end_byte - start_byte].decode(errors="replace"))
-
-
-def _plain_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _literal(language: Language, place: _Place, found: Scan, at: _Tree | None) -> Literal:

@@ -17,7 +17,6 @@ from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.lines import (
     Line,
     begins,
-    columns,
     ends,
     indent_of,
     lines_above,
@@ -27,6 +26,7 @@ from slm_lsp.context.lines import (
 )
 from slm_lsp.context.scan import Literal, Scan, line_start
 from slm_lsp.context.suites import indent_between
+from slm_lsp.text.whitespace import columns
 
 
 def infer_indent(language: Language, above: str, found: Scan, below: Sequence[str]) -> str:

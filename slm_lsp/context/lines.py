@@ -43,11 +43,6 @@ def indent_of(line: str) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def columns(line: str) -> int:
-    """How far the line is indented."""
-    return len(indent_of(line).expandtabs(8))
-
-
 def begins(pattern: str, line: str) -> bool:
     """Whether a line begins with the pattern; never with an empty one."""
     return bool(pattern) and _compiled(pattern).match(line.lstrip()) is not None

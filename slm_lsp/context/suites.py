@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import Language
-from slm_lsp.context.lines import Line, begins, columns, group_of, indent_of, lines_above
+from slm_lsp.context.lines import Line, begins, group_of, indent_of, lines_above
 from slm_lsp.context.scan import Scan
+from slm_lsp.text.whitespace import columns
 
 _LEAVES = r"(?:return|raise|break|continue|pass)\b"
 _DIVIDES = r"(?:elif|else|except|finally)\b"

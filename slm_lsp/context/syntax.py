@@ -1,7 +1,7 @@
 """Syntax trees of the open documents, kept current by re-parsing only what changed.
 
 Owns: the parsers, one tree for each of the most recently used documents, and the few
-questions others ask of a tree. Columns and ends of nodes are utf-8 bytes; `byte_offset`
+questions others ask of a tree. Columns and ends of nodes are utf-8 bytes; `text.position`
 converts.
 
 Invariant: the only module that imports tree_sitter, and not before the first tree is asked
@@ -157,11 +157,6 @@ def encode(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return _SURROGATE.sub("\ufffd", text).encode()
-
-
-def byte_offset(text: str, offset: int) -> int:
-    """The place of a code point offset in `encode(text)`."""
-    return offset if text.isascii() else len(text[:offset].encode("utf-8", "surrogatepass"))
 
 
 def edit_between(old: bytes, new: bytes) -> Edit:

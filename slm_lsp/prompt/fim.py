@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import (
     CompletionContext,
     FimTemplate,
@@ -179,11 +180,6 @@ def _on_blank_line(context: CompletionContext) -> bool:
     before = context.prefix[-LINE_LOOKBACK_CHARS:].rpartition("\n")[2]
     after = context.suffix[:LINE_LOOKBACK_CHARS].partition("\n")[0]
     return not before.strip() and not after.strip()
-
-
-def unix_lines(text: str) -> str:
-    """`text` with line feeds only: models saw few others, and tokens differ."""
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def stop_rule(context: CompletionContext, columns: int, max_lines: int) -> StopRule:

@@ -1,6 +1,8 @@
-"""Width of leading white space.
+"""White space at the two ends of a line.
 
-Owns: how tabs count. Invariant: pure. Threads: any.
+Owns: how tabs count, and what a line end is turned into before text is looked at.
+
+Invariant: pure. Threads: any.
 """
 
 
@@ -15,3 +17,8 @@ def columns(line: str, tab_columns: int = 8) -> int:
         else:
             break
     return width
+
+
+def unix_lines(text: str) -> str:
+    """`text` with line feeds only."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
