@@ -59,10 +59,28 @@ def _ratio(rates: list[float], default: list[Speed], which: str) -> float:
     return round(statistics.median(rate / base for rate, base in pairs), 3)
 
 
+def plot(rows: dict[str, Any], path: Path) -> None:
+    """Both rates of each quantization."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    chart, panels = plt.subplots(1, 2, figsize=(7, 2.8))
+    for panel, which in zip(panels, ("prefill_per_s", "decode_per_s"), strict=True):
+        bars = panel.bar(list(rows), [row[which] for row in rows.values()])
+        panel.bar_label(bars, fmt="%.0f")
+        panel.set_title(f"{DEFAULT_MODEL}: {which}", fontsize=9)
+        panel.set_ylabel("tokens/s")
+        panel.margins(y=0.15)
+    chart.tight_layout()
+    chart.savefig(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=Path, help="write the result here, and a plot as .svg")
     options = parser.parse_args()
     rows = summary(run(options.rounds))
     for name, row in rows.items():
@@ -82,6 +100,7 @@ def main() -> int:
             "quantizations": rows,
         }
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        plot(rows, options.json.with_suffix(".svg"))
     return 0
 
 
