@@ -92,6 +92,13 @@ def start_engine(
     on_progress: Report,
 ) -> Scheduler:
     """An engine in this process that loads its model on its own thread."""
-    scheduler = Scheduler(lambda: load_decoder(config, on_progress), on_state=on_state)
+
+    def report(text: str, done: float | None) -> None:
+        # Raised within a pull, this ends the program that it runs; nothing else could.
+        if scheduler.state is EngineState.CLOSED:
+            raise ModelLoadError("closed while the model was loading")
+        on_progress(text, done)
+
+    scheduler = Scheduler(lambda: load_decoder(config, report), on_state=on_state)
     scheduler.start()
     return scheduler
