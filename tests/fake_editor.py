@@ -24,7 +24,7 @@ from slm_lsp.engine.base import Engine
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.lsp.server import SlmServer
 from slm_lsp.trace import Span, Trace
-from slm_lsp.types import EngineState
+from slm_lsp.types import EngineState, Generation, GenerationRequest
 
 # So that nothing which is asserted depends on the machine's speed.
 PATIENT = Config(automatic_budget_ms=60_000.0, invoked_budget_ms=60_000.0)
@@ -35,6 +35,22 @@ one_converter = functools.cache(default_converter)
 OnState = Callable[[EngineState], None]
 OnProgress = Callable[[str, float | None], None]
 MakeEngine = Callable[[Config, OnState, OnProgress], Engine]
+
+
+class GatedEngine(FakeEngine):
+    """Works on a request until the test opens the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        self.requests.append(request)
+        self.asked.set()
+        await self.gate.wait()
+        self.requests.remove(request)  # the base class takes it from here
+        return await super().generate(request)
 
 
 class ListTrace(Trace):

@@ -252,7 +252,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def store_is_in_step(self) -> None:
         assert len(self.store) == len(self.models)
-        assert {one.uri for one in self.store.snapshots()} == set(self.models)
+        assert all(uri in self.store for uri in self.models)
         for uri, (version, model) in self.models.items():
             assert self.store.get(uri).version == version
             assert_in_step(self.store.get(uri), model)

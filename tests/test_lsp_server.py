@@ -7,15 +7,13 @@ Threads: the event loop; the completer's worker.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
 from editor import CURSOR, URI, Json, edited, to_offset, to_position
 from fake_editor import FakeEditor
 
-from slm_lsp.engine.fake import FakeEngine
-from slm_lsp.types import Finish, Generation, GenerationRequest
+from slm_lsp.types import Finish, Generation
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32")
 INVALID_REQUEST, NOT_INITIALIZED, CANCELLED = -32600, -32002, -32800
@@ -28,22 +26,6 @@ def offering(*encodings: str) -> Json:
 def put(position: Json, text: str, end: Json | None = None) -> Json:
     """One incremental change."""
     return {"range": {"start": position, "end": end or position}, "text": text}
-
-
-class GatedEngine(FakeEngine):
-    """Answers once the test opens the gate."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = asyncio.Event()
-        self.asked = asyncio.Event()
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        self.asked.set()
-        self.requests.append(request)
-        await self.gate.wait()
-        self.requests.remove(request)
-        return await super().generate(request)
 
 
 # --- answers ---

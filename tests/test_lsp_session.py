@@ -7,7 +7,6 @@ Threads: the event loop; the completer's worker.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from dataclasses import replace
@@ -16,13 +15,13 @@ from typing import Any
 
 import pytest
 from editor import CURSOR, Json
-from fake_editor import PATIENT, FakeEditor
+from fake_editor import PATIENT, FakeEditor, GatedEngine
 
 from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.config import Config
 from slm_lsp.deadline import FakeClock
 from slm_lsp.engine.fake import FakeEngine
-from slm_lsp.types import EngineState, Finish, Generation, GenerationRequest
+from slm_lsp.types import EngineState
 
 INVALID_REQUEST, NOT_INITIALIZED, CANCELLED = -32600, -32002, -32800
 
@@ -181,21 +180,6 @@ async def test_wrong_options_are_said_and_the_rest_is_taken(options: Any, names:
 
 
 # --- cancelling ---
-
-
-class GatedEngine(FakeEngine):
-    """Works on a request until the test opens the gate."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = asyncio.Event()
-        self.asked = asyncio.Event()
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        self.requests.append(request)
-        self.asked.set()
-        await self.gate.wait()
-        return Generation("late", Finish.EOS)
 
 
 async def cancel(editor: FakeEditor, msg_id: Any) -> None:

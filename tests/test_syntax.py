@@ -204,7 +204,6 @@ def test_the_same_text_is_not_parsed_again() -> None:
 
 def test_an_unknown_language_has_no_tree() -> None:
     assert TREES.tree(snapshot("x", "cobol")) is None
-    assert TREES.error_count("cobol", "x") is None
 
 
 def test_a_changed_language_is_parsed_afresh() -> None:
@@ -289,24 +288,6 @@ def test_nodes_at_go_outwards_from_the_byte_before() -> None:
     assert types == ["return", "return_statement", "block", "function_definition", "module"]
     for at in (0, 1, 10**6):
         assert nodes_at(tree, at)[-1] == tree.root_node
-
-
-@pytest.mark.parametrize(
-    ("language", "text", "expect"),
-    [
-        ("python", "x = 1\n", 0),
-        ("python", "x = (1\n", 1),
-        ("python", "", 0),
-        ("javascript", "f({", 1),
-        ("c", "int f() { return 1 }", 1),
-    ],
-)
-def test_error_count(language: str, text: str, expect: int) -> None:
-    assert TREES.error_count(language, text) == expect
-
-
-def test_error_count_declines_long_text() -> None:
-    assert TREES.error_count("python", "x\n" * syntax.MAX_REGION_CHARS) is None
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tree_sitter import Tree as Tree
 
 MAX_CHARS = 1_000_000
-MAX_REGION_CHARS = 64_000
 # The parser reports once in a hundred steps of its own. Source code needs 5 to 10 reports a
 # kilobyte at about 30 µs each; text that is no source code at all can cost 1 ms each.
 MAX_REPORTS = 10_000
@@ -101,14 +100,6 @@ class SyntaxTrees:
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
         self._parsed.pop(uri, None)
-
-    def error_count(self, language: str, text: str) -> int | None:
-        """How many syntax errors a short text has by itself; None if it cannot be told."""
-        parser = self._parser(language)
-        if parser is None or len(text) > MAX_REGION_CHARS:
-            return None
-        tree, _ = _run(parser, encode(text), None, None)
-        return None if tree is None else sum(1 for _ in errors(tree.root_node))
 
     def _parse(
         self,

@@ -229,10 +229,6 @@ class DocumentStore:
         """The document's current version, safe to keep and to give to other threads."""
         return self.get(uri).snapshot()
 
-    def snapshots(self) -> list[DocumentSnapshot]:
-        """Snapshots of all open documents, in the order in which their uris were first opened."""
-        return [document.snapshot() for document in self._documents.values()]
-
     def __contains__(self, uri: object) -> bool:
         return uri in self._documents
 

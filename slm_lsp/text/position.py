@@ -122,11 +122,6 @@ def byte_offset(text: str, offset: int) -> int:
     return n_units(text[: max(0, offset)], Encoding.UTF8)
 
 
-def offset_at_byte(text: str, n_bytes: int) -> int:
-    """Offset of the character that holds byte `n_bytes` of the UTF-8 encoding."""
-    return n_characters(text, n_bytes, Encoding.UTF8)
-
-
 def join_surrogates(text: str) -> str:
     """`text` with every high surrogate that a low one follows joined to one character.
 
