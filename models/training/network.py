@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LOSS_CHUNK_TOKENS = 1024
+LOSS_CHUNK_TOKENS_CUDA = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,9 @@ class _Loss(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
         grad_embd = torch.zeros(embd.shape, device=embd.device)
-        for i in range(0, len(targets), LOSS_CHUNK_TOKENS):
-            part = slice(i, i + LOSS_CHUNK_TOKENS)
+        n_chunk = LOSS_CHUNK_TOKENS_CUDA if hidden.is_cuda else LOSS_CHUNK_TOKENS
+        for i in range(0, len(targets), n_chunk):
+            part = slice(i, i + n_chunk)
             logits = (hidden[part] @ embd.T).float()
             rows, w = torch.arange(len(logits), device=hidden.device), weights[part, None]
             log_sum = torch.logsumexp(logits, -1, keepdim=True)
