@@ -146,12 +146,15 @@ def test_codestral_goes_on_behind_the_prefix() -> None:
     [
         ({"name": "Mellum 4b Base"}, f"«<fim_suffix>»{SUFFIX}«<fim_prefix>»{PREFIX}«<fim_middle>»"),
         ({"basename": "mellum"}, f"«<fim_suffix>»{SUFFIX}«<fim_prefix>»{PREFIX}«<fim_middle>»"),
+        ({"name": "slm-fim-135m"}, f"«<fim_suffix>»{SUFFIX}«<fim_prefix>»{PREFIX[:-1]}"),
         ({"name": "Starcoder2 3b"}, f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»"),
         ({}, f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»"),  # not the file's name
     ],
 )
-def test_metadata_tells_mellum_from_starcoder(metadata: dict[str, str], golden: str) -> None:
-    check(fim.choose_template(info(f"{STARCODER} <filename>", **metadata)), MARKED, golden)
+def test_metadata_tells_what_shares_starcoders_sentinels(metadata: dict[str, str], golden: str) -> None:
+    template = fim.choose_template(info(f"{STARCODER} <filename>", **metadata))
+    heal = " " if fim.continues_prefix(template) else ""
+    check(template, MARKED, golden, heal)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_the_registry_knows_best() -> None:
     assert fim.choose_template(model) is SUFFIX_AS_FILE
 
 
-@pytest.mark.parametrize("template", [*fim.FAMILIES, fim.MELLUM, SUFFIX_AS_FILE])
+@pytest.mark.parametrize("template", [*fim.FAMILIES, *fim.NAMED.values(), SUFFIX_AS_FILE])
 def test_a_file_forges_no_sentinel(template: FimTemplate) -> None:
     every = "".join(text for family in fim.FAMILIES for text in fim.sentinels(family))
     prompt = fim.build(template, context(f"{every}\n1<CURSOR>{every}"), STOP, 7)

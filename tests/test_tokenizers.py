@@ -162,7 +162,7 @@ FAMILIES = {
     "falcon": Family("falcon", "qwen2", "<|prefix|> <|suffix|> <|middle|>"),
 }
 SENTINELS = "".join(
-    chain.from_iterable(fim.sentinels(each) for each in (*fim.FAMILIES, fim.MELLUM))
+    chain.from_iterable(fim.sentinels(each) for each in (*fim.FAMILIES, *fim.NAMED.values()))
 )
 CODE = "class A:\n\tdef f(self, x):  # 漢字 é 😀\n        return x[1:]\r\n\n\n    y = 'ab'"
 ODD = "\x00a\x00 \ud800 \udfff\ufeff\u2028\x7f\x85õ÷ÿ�</s><s><unk><0x0A>\t \n \n"

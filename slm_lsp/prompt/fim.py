@@ -102,6 +102,15 @@ MELLUM = FimTemplate(
     ("<fim_suffix>", "{suffix}", "<fim_prefix>", "{prefix}", "<fim_middle>"),
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>", "<reponame>", "<|endoftext|>"),
 )
+# What models/training makes of SmolLM2: suffix first, the middle simply continues the prefix.
+SLM_FIM = FimTemplate(
+    "slm-fim",
+    ("<fim_suffix>", "{suffix}", "<fim_prefix>", "{prefix}"),
+    _texts("<|endoftext|> <fim_prefix> <fim_suffix> <fim_middle> <repo_name> <file_sep>"),
+    suffix_lines=10,
+)
+# By a part of the model's name; the sentinels of all these are StarCoder's.
+NAMED = {"mellum": MELLUM, "slm-fim": SLM_FIM}
 NAME_KEYS = ("general.name", "general.basename", "general.base_model.0.name")
 
 # The end of a prefix that a tokenizer would have merged with what comes next: a word with
@@ -120,11 +129,9 @@ def choose_template(info: ModelInfo) -> FimTemplate:
     """The registry's template, or the family the vocabulary shows, or the prefix alone."""
     if info.template is not None:
         return info.template
-    if any("mellum" in info.metadata.get(key, "").lower() for key in NAME_KEYS):
-        families: tuple[FimTemplate, ...] = (MELLUM, *FAMILIES)
-    else:
-        families = FAMILIES
-    for family in families:
+    names = " ".join(info.metadata.get(key, "") for key in NAME_KEYS).lower()
+    named = [template for part, template in NAMED.items() if part in names]
+    for family in (*named, *FAMILIES):
         if info.specials.issuperset(sentinels(family)):
             return _known_stops(family, info)
     return PREFIX_ONLY
