@@ -1,4 +1,4 @@
-"""The command line: serve, complete, models, doctor.
+"""The command line: serve, daemon, complete, models, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm_lsp import __version__
-from slm_lsp.config import FIELDS, Config, load
+from slm_lsp.config import FIELDS, Config, default_engine, load
 
 CLI_BUDGET_MS = 15_000.0
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    _add_daemon(commands)
     _add_complete(commands)
     _add_models(commands)
     _add_doctor(commands)
@@ -73,8 +74,35 @@ def _add_serve(commands: Commands) -> None:
     _add_model_options(serve)
     serve.add_argument("--automatic-budget-ms", type=float, help="time to answer while typing")
     serve.add_argument("--invoked-budget-ms", type=float, help="time to answer when asked for")
+    serve.add_argument(
+        "--engine",
+        choices=("daemon", "inproc"),
+        help=f"the model in a shared daemon, or in the server (default: {default_engine()})",
+    )
+    _add_daemon_idle(serve)
     # Editors add it for every server; stdio is all there is.
     serve.add_argument("--stdio", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_daemon_idle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--daemon-idle-minutes",
+        type=float,
+        help="time without a request after which the daemon ends (default: 30)",
+    )
+
+
+def _add_daemon(commands: Commands) -> None:
+    daemon = commands.add_parser("daemon", help="the process that holds the model for all servers")
+    daemon.set_defaults(command=_daemon_run)
+    _add_model_options(daemon)
+    daemon.add_argument("--context-tokens", type=int, help="size of the model's context")
+    _add_daemon_idle(daemon)
+    actions = daemon.add_subparsers(metavar="[ACTION]", help="without one: be the daemon")
+    status = actions.add_parser("status", help="show each daemon of yours")
+    status.set_defaults(command=_daemon_status)
+    stop = actions.add_parser("stop", help="end each daemon of yours")
+    stop.set_defaults(command=_daemon_stop)
 
 
 def _add_complete(commands: Commands) -> None:
@@ -146,6 +174,28 @@ def _serve(options: argparse.Namespace) -> int:
 
     config, problems = _config(options)
     return serve(config, problems)
+
+
+def _daemon_run(options: argparse.Namespace) -> int:
+    from slm_lsp.engine.rendezvous import RendezvousError
+    from slm_lsp.wiring import run_daemon
+
+    try:
+        return run_daemon(_config_or_warn(options))
+    except (RendezvousError, OSError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _daemon_status(options: argparse.Namespace) -> int:
+    from slm_lsp.control import show_daemons
+
+    return show_daemons()
+
+
+def _daemon_stop(options: argparse.Namespace) -> int:
+    from slm_lsp.control import stop_daemons
+
+    return stop_daemons()
 
 
 def _complete(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,21 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def _setting(default: Any, doc: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+def _setting(
+    default: Any,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+def default_engine() -> str:
+    """The daemon, where the platform can tell it which user is at the other end of a socket."""
+    capable = hasattr(socket, "AF_UNIX") and hasattr(socket, "SO_PEERCRED")
+    return "daemon" if capable else "inproc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +59,17 @@ class Config:
     max_block_tokens: int = _setting(128, "longest completion of a block", 1, 2048)
     max_block_lines: int = _setting(12, "most lines of a block", 1, 200)
     prompt_tokens: int = _setting(1024, "most tokens of code shown to the model", 64, 65_536)
-    context_tokens: int = _setting(4096, "size of the model's context", 256, 131_072)
+    context_tokens: int = _setting(2048, "size of the model's context, a document", 256, 131_072)
     threads: int = _setting(0, "threads for generating; 0: chosen by core count", 0, 256)
     batch_threads: int = _setting(0, "threads for reading prompts; 0: all cores", 0, 256)
+    engine: str = _setting(
+        default_engine(),
+        "where the model is: in a daemon that all editor windows share, or in the server",
+        choices=("daemon", "inproc"),
+    )
+    daemon_idle_minutes: float = _setting(
+        30.0, "time without a request after which the daemon ends", 0.01, 10_080
+    )
     trace: str = _setting("", "file that gets one JSON line a request")
 
     @property
@@ -109,7 +131,7 @@ def _checked(name: str, value: Any) -> Any:
     kind: type = type(FIELDS[name].default)
     low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
     if kind is str:
-        return value if isinstance(value, str) else _Problem("must be text")
+        return _checked_text(value, FIELDS[name].metadata["choices"])
     try:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
@@ -120,6 +142,14 @@ def _checked(name: str, value: Any) -> Any:
         whole = "a whole number" if kind is int else "a number"
         return _Problem(f"must be {whole} from {low:g} to {high:g}")
     return number if low <= number <= high else _Problem(f"must be from {low:g} to {high:g}")
+
+
+def _checked_text(value: Any, choices: tuple[str, ...]) -> Any:
+    if not isinstance(value, str):
+        return _Problem("must be text")
+    if choices and value not in choices:
+        return _Problem(f"must be {' or '.join(map(repr, choices))}")
+    return value
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:

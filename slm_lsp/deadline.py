@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -78,13 +79,28 @@ class Deadline:
 class CancelToken:
     """A one-way flag, set by the asking side and looked at between decode steps."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_callbacks", "_event", "_lock")
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
-        self._event.set()
+        """Set the flag; what was to be called is called once, on this thread."""
+        with self._lock:
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for call in callbacks:
+            call()
+
+    def add_callback(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the flag is set; at once, if it is. It must not raise."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(call)
+                return
+        call()
 
     @property
     def cancelled(self) -> bool:

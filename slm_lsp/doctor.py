@@ -52,6 +52,8 @@ def examine(config: Config) -> list[Finding]:
         _guarded("threads", lambda: _threads(config)),
         _guarded("memory", _memory),
     ]
+    if config.engine == "daemon":
+        findings.append(_guarded("daemon", _daemons))
     found: list[ModelFile] = []
     findings.append(_guarded("model", lambda: _model(config, found)))
     if found and native.ok:
@@ -146,6 +148,20 @@ def _memory() -> Finding:
         f"{free / 1e9:.1f} GB available",
         "" if ok else "close programs: the default model needs 0.6 GB",
     )
+
+
+def _daemons() -> Finding:
+    """This user's daemons; that none runs is fine, as `serve` starts what it needs."""
+    from slm_lsp.control import find_daemons
+    from slm_lsp.engine.rendezvous import RendezvousError
+
+    try:
+        found = find_daemons()
+    except RendezvousError as error:
+        return Finding("daemon", False, str(error), "or set engine to inproc")
+    silent = [f"`kill -9 {each.pid}`" for each in found if each.trouble]
+    lines = "; ".join(each.line() for each in found) or "none runs"
+    return Finding("daemon", not silent, lines, " and ".join(silent))
 
 
 def _model(config: Config, found: list[ModelFile]) -> Finding:

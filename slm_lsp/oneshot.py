@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from slm_lsp.cli import UsageError
-from slm_lsp.completion.completer import Completer, Outcome
+from slm_lsp.completion.completer import Completer
+from slm_lsp.completion.outcome import Outcome
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.context.languages import language_of_path
 from slm_lsp.deadline import CancelToken, Deadline
@@ -27,7 +29,7 @@ from slm_lsp.text.document import Document
 from slm_lsp.text.position import Encoding
 from slm_lsp.trace import Trace
 from slm_lsp.types import CompletionRequest, EngineState, Trigger
-from slm_lsp.wiring import obtain, start_engine
+from slm_lsp.wiring import obtain, start_inproc
 
 MAX_FILE_BYTES = 16_000_000
 
@@ -128,7 +130,7 @@ async def ready_engine(config: Config) -> Engine:
     def on_state(state: EngineState) -> None:
         loop.call_soon_threadsafe(settled.set)
 
-    engine = start_engine(config, on_state, lambda text, done: None)
+    engine = start_inproc(config, on_state, lambda text, done: None)
     await settled.wait()
     if engine.state is not EngineState.READY:
         raise UsageError(engine.failure or "the model could not be loaded")
@@ -140,7 +142,7 @@ async def _complete(
 ) -> tuple[Outcome, str]:
     engine = await ready_engine(config)
     trace = Trace(Path(config.trace) if config.trace else None)
-    completer = Completer(engine, config, trace)
+    completer = Completer(engine, config, trace, policy=PLAIN)
     try:
         outcome = await completer.complete(
             CompletionRequest(

@@ -32,7 +32,8 @@ KEYS = {
     "origin": "where the shown text came from; null if none was",
     "reject": "why none was shown; null if one was",
     "n_chars": "length of the shown text",
-    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish",
+    "stages_ms": "time of each stage: wait, prepare (of it context, prompt), engine, finish, "
+    "lexical",
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",
@@ -67,11 +68,15 @@ class Span:
     def note(self, **facts: Any) -> None:
         self.facts.update(facts)
 
+    def elapsed_ms(self) -> float:
+        """Time since the span began."""
+        return self._clock.now_ms() - self._started_ms
+
     def line(self) -> dict[str, Any]:
         """The finished request as one JSON object."""
         # Copied at one go, as the worker of a request that was given up may still add.
         stages = {name: round(ms, 3) for name, ms in self.stages_ms.copy().items()}
-        total_ms = round(self._clock.now_ms() - self._started_ms, 3)
+        total_ms = round(self.elapsed_ms(), 3)
         return {**self.facts, "stages_ms": stages, "request_ms": total_ms}
 
 

@@ -172,18 +172,24 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One job for an engine. The latest INTERACTIVE job of a session wins."""
+    """One job for an engine. The latest INTERACTIVE job of a session wins.
+
+    `document` names the KV sequence (empty: the session's). A prompt with `max_tokens` 0 is
+    read and nothing is written; at WARMUP priority it gives way and goes on by itself.
+    """
 
     session: str
     prompt: Prompt
     deadline: Deadline
     cancel: CancelToken
     priority: Priority = Priority.INTERACTIVE
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an engine produced. `logprobs` holds one natural logarithm a token."""
+    """What an engine produced. `logprobs` holds one natural logarithm a token; `n_resumed`
+    of the tokens were known from an earlier job and took no step."""
 
     text: str
     finish: Finish
@@ -193,6 +199,7 @@ class Generation:
     ttft_ms: float | None = None
     total_ms: float = 0.0
     logprobs: tuple[float, ...] = ()
+    n_resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

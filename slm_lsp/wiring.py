@@ -1,30 +1,42 @@
 """Which parts make an engine: the one place that knows them all.
 
 Owns: the way from a Config to a Scheduler around a LlamaDecoder, with the model obtained
-first where it is missing.
+first where it is missing; and to the daemon that runs such a Scheduler in a process of its own.
 
 Invariant: nothing native is imported and nothing is fetched before `load_decoder` runs,
 which is on the engine's own thread.
 
-Threads: `start_engine` any; `load_decoder` the engine's.
+Threads: `start_engine` the event loop, `start_inproc` any; `load_decoder` the engine's.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slm_lsp.config import Config
-from slm_lsp.engine.base import Decoder, ModelLoadError
+from slm_lsp.engine import rates_file
+from slm_lsp.engine.base import (
+    Decoder,
+    Engine,
+    EngineStats,
+    EngineUnavailable,
+    ModelLoadError,
+)
 from slm_lsp.engine.scheduler import Scheduler
-from slm_lsp.types import EngineState, FimTemplate
+from slm_lsp.types import EngineState, FimTemplate, Generation, GenerationRequest
 
 if TYPE_CHECKING:
     from slm_lsp.registry.pull import PullProgress
 
 Report = Callable[[str, float | None], None]
+OnState = Callable[[EngineState], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,14 @@ def load_decoder(config: Config, report: Report) -> Decoder:
     )
 
 
-def start_engine(
-    config: Config,
-    on_state: Callable[[EngineState], None],
-    on_progress: Report,
-) -> Scheduler:
+def start_engine(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """The engine that the settings ask for; its model is loading."""
+    if config.engine == "daemon":
+        return start_remote(config, on_state, on_progress)
+    return start_inproc(config, on_state, on_progress)
+
+
+def start_inproc(config: Config, on_state: OnState, on_progress: Report) -> Scheduler:
     """An engine in this process that loads its model on its own thread."""
 
     def report(text: str, done: float | None) -> None:
@@ -99,6 +114,98 @@ def start_engine(
             raise ModelLoadError("closed while the model was loading")
         on_progress(text, done)
 
-    scheduler = Scheduler(lambda: load_decoder(config, report), on_state=on_state)
+    scheduler = Scheduler(
+        lambda: load_decoder(config, report),
+        on_state=on_state,
+        rates_folder=rates_file.default_folder(),
+    )
     scheduler.start()
     return scheduler
+
+
+# --- the daemon ---
+
+# The settings that a daemon's engine depends on; whoever has others needs another daemon.
+SHAPING = ("context_tokens", "threads", "batch_threads")
+PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
+
+
+def identity(config: Config) -> tuple[str, ...]:
+    """Which model it is: what has the same identity has the same daemon."""
+    if looks_like_path(config.model):
+        # Raises nothing: what cannot be resolved cannot be loaded, which the daemon will say.
+        return "file", os.path.realpath(os.path.expanduser(config.model))
+    from slm_lsp.registry.cache import cache_root
+    from slm_lsp.registry.specs import DEFAULT_MODEL
+
+    return "model", config.model or DEFAULT_MODEL, config.quantization, str(cache_root())
+
+
+def key(config: Config) -> str:
+    """Model, model file and settings: servers with the same key can share a daemon."""
+    kind, *names = identity(config)
+    content: list[object] = [kind, *names, *(getattr(config, name) for name in SHAPING)]
+    if kind == "file":
+        with contextlib.suppress(OSError):
+            status = os.stat(names[0])
+            content += [status.st_size, status.st_mtime_ns]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def daemon_arguments(config: Config) -> list[str]:
+    """The command line of the daemon that serves these settings."""
+    given = {name: getattr(config, name) for name in PASSED_ON}
+    if looks_like_path(config.model):
+        given["model"] = identity(config)[1]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    return ["--log-level=info", "daemon", *options]
+
+
+def start_remote(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """An engine in the daemon's process, which is started if need be."""
+    from slm_lsp.engine.launch import Launcher, command
+    from slm_lsp.engine.remote import DaemonEngine
+    from slm_lsp.engine.rendezvous import Place, RendezvousError, log_path, runtime_directory
+
+    try:
+        place = Place.of(runtime_directory(), *identity(config))
+        launcher = Launcher(place, command(daemon_arguments(config)), log_path())
+    except RendezvousError as error:
+        return Unreachable(str(error), on_state)
+    engine = DaemonEngine(launcher, key(config), on_state, on_progress)
+    engine.start()
+    return engine
+
+
+class Unreachable:
+    """An Engine that has failed before it began."""
+
+    info = None
+    state = EngineState.FAILED
+
+    def __init__(self, failure: str, on_state: OnState) -> None:
+        self.failure: str | None = failure
+        on_state(EngineState.FAILED)
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        raise EngineUnavailable(self.failure)
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+    def close(self) -> None:
+        pass
+
+
+def run_daemon(config: Config) -> int:
+    """Be the daemon for these settings. Raises RendezvousError."""
+    from slm_lsp.engine.host import run
+    from slm_lsp.engine.rendezvous import Place, runtime_directory
+
+    place = Place.of(runtime_directory(), *identity(config))
+    return run(
+        place,
+        key(config),
+        lambda on_state, on_progress: start_inproc(config, on_state, on_progress),
+        config.daemon_idle_minutes * 60.0,
+    )

@@ -18,6 +18,7 @@ from typing import Any, Self
 from editor import CURSOR, PATIENCE_S, Editor, Json
 from pygls.protocol import default_converter
 
+from slm_lsp.completion.policy import PLAIN, Policy
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 from slm_lsp.engine.base import Engine
@@ -97,6 +98,7 @@ class FakeEditor(Editor):
         capabilities: Json | None = None,
         problems: list[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        policy: Policy = PLAIN,
     ) -> None:
         super().__init__(capabilities)
         self.engine: Any = engine if engine is not None else FakeEngine()
@@ -107,7 +109,13 @@ class FakeEditor(Editor):
         self.on_progress: OnProgress
         self.stream = Stream(self.receive)
         self.server = SlmServer(
-            config or PATIENT, self._make_engine, self.trace, problems or [], clock, one_converter
+            config or PATIENT,
+            self._make_engine,
+            self.trace,
+            problems or [],
+            clock,
+            one_converter,
+            policy,
         )
         self.server.protocol.set_writer(self.stream)
 

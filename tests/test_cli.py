@@ -201,7 +201,7 @@ def use_engine(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> list[Conf
         on_state(engine.state)
         return engine
 
-    monkeypatch.setattr(oneshot, "start_engine", start)
+    monkeypatch.setattr(oneshot, "start_inproc", start)
     monkeypatch.setattr(oneshot, "obtain_with_bar", lambda config: None)
     return started
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from completer_scene import BUDGET_MS, Scene, failing
 
-from slm_lsp.completion import completer as subject
-from slm_lsp.completion.completer import RESERVE_MS, Completer
+from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.completion.preparing import PARSE_SHARE, Preparer
 from slm_lsp.context import extract as extraction
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.types import Generation
@@ -108,7 +108,7 @@ async def test_a_parse_is_told_to_stop(
     def look(snapshot: Any, offset: int, trees: Any, stop: Callable[[], bool]) -> Any:
         answers.append(stop())
         if why == "late":
-            scene.clock.advance(BUDGET_MS * subject.PARSE_SHARE + 1e-6)
+            scene.clock.advance(BUDGET_MS * PARSE_SHARE + 1e-6)
         else:
             scene.cancel.cancel()
         answers.append(stop())
@@ -137,7 +137,7 @@ async def test_a_cancelled_request_leaves_the_queue(
         release.wait(10)
 
     monkeypatch.setattr(extraction, "extract", look)
-    monkeypatch.setattr(Completer, "_parse", block)
+    monkeypatch.setattr(Preparer, "_parse", block)
     scene.completer.opened(scene.request().snapshot)
     assert reached.wait(10)
     queued = asyncio.create_task(scene.complete("one<CURSOR>"))
@@ -192,7 +192,7 @@ async def test_a_closed_completer_still_answers(
         reached.set()
         release.wait(10)
 
-    monkeypatch.setattr(Completer, "_parse", block)
+    monkeypatch.setattr(Preparer, "_parse", block)
     scene.completer.opened(request.snapshot)
     assert reached.wait(10)
     queued = asyncio.create_task(scene.completer.complete(request))

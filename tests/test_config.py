@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from slm_lsp.config import FIELDS, Config, apply, from_environment, load, read_f
 DEFAULTS: dict[str, Any] = {name: each.default for name, each in FIELDS.items()}
 NUMBERS = [name for name, default in DEFAULTS.items() if not isinstance(default, str)]
 TEXTS = [name for name, default in DEFAULTS.items() if isinstance(default, str)]
+CHOICES = {name: each.metadata["choices"] for name, each in FIELDS.items()}
 WHOLE = [name for name in NUMBERS if isinstance(DEFAULTS[name], int)]
 QUICK = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 
@@ -90,6 +92,21 @@ def test_a_number_may_have_a_fraction_where_it_measures() -> None:
 @pytest.mark.parametrize("value", [None, 1, True, ["a"], {"a": 1}])
 def test_what_is_no_text(name: str, value: Any) -> None:
     assert rejected(name, value) == f"somewhere: {name} must be text, not {value!r}"
+
+
+def test_a_text_that_is_none_of_the_choices() -> None:
+    for value in ("Daemon", "", "remote"):
+        expected = f"somewhere: engine must be 'daemon' or 'inproc', not {value!r}"
+        assert rejected("engine", value) == expected
+
+
+def test_the_engine_is_in_the_server_where_a_daemon_cannot_be_safe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for present, engine in ((True, "daemon"), (False, "inproc")):
+        names = ["AF_UNIX", "SO_PEERCRED"] if present else ["AF_UNIX"]
+        monkeypatch.setattr(subject, "socket", SimpleNamespace(**dict.fromkeys(names, 1)))
+        assert subject.default_engine() == engine
 
 
 @pytest.mark.parametrize(
@@ -196,7 +213,8 @@ def test_the_environment() -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_can_come_from_every_source(tmp_path: Path, name: str) -> None:
-    value = "text" if name in TEXTS else int(limits(name)[1])
+    text = CHOICES[name][-1] if CHOICES[name] else "text"
+    value = text if name in TEXTS else int(limits(name)[1])
     expected = dataclasses.replace(Config(), **{name: type(DEFAULTS[name])(value)})
     path = toml(tmp_path, f"{name} = {value!r}\n")
     assert load(path) == (expected, [])

@@ -17,15 +17,17 @@ from typing import Any
 import psutil
 import pytest
 
-from slm_lsp import doctor
+from slm_lsp import control, doctor
 from slm_lsp.config import Config
+from slm_lsp.control import Found
 from slm_lsp.doctor import Finding, examine, render
 from slm_lsp.engine import speed
 from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.engine.rendezvous import Place, RendezvousError
 from slm_lsp.engine.speed import Speed
 from slm_lsp.wiring import ModelFile
 
-CHECKS = ["python", "compiler", "llama.cpp", "threads", "memory", "model", "speed"]
+CHECKS = ["python", "compiler", "llama.cpp", "threads", "memory", "daemon", "model", "speed"]
 FAST = Speed(load_ms=400, prefill_per_s=700, decode_per_s=150)
 
 
@@ -47,6 +49,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Path
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(doctor, "obtain", lambda _: ModelFile("tiny", path, None))
     monkeypatch.setattr(doctor, "usable_cores", lambda: 64)
+    monkeypatch.setattr(control, "find_daemons", list)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
     monkeypatch.setattr(speed, "measure", lambda *_: FAST)
     return path
@@ -64,6 +67,24 @@ def examined(config: Config | None = None) -> dict[str, Finding]:
 
 def problems(config: Config | None = None) -> list[str]:
     return [name for name, finding in examined(config).items() if not finding.ok]
+
+
+def test_daemons(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert examined()["daemon"].found == "none runs"
+    silent = Found(Place(Path("/run"), "d"), 7, trouble="it does not answer")
+    monkeypatch.setattr(control, "find_daemons", lambda: [silent])
+    finding = examined()["daemon"]
+    assert not finding.ok
+    assert "it does not answer" in finding.found
+    assert "kill -9 7" in finding.advice
+
+    def refuse() -> list[Found]:
+        raise RendezvousError("others can enter")
+
+    monkeypatch.setattr(control, "find_daemons", refuse)
+    assert examined()["daemon"].found == "others can enter"
+    found = [finding.check for finding in examine(Config(engine="inproc"))]
+    assert found == [name for name in CHECKS if name != "daemon"]
 
 
 def test_a_machine_that_has_everything() -> None:

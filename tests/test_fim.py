@@ -151,7 +151,9 @@ def test_codestral_goes_on_behind_the_prefix() -> None:
         ({}, f"«<fim_prefix>»{PREFIX}«<fim_suffix>»{SUFFIX}«<fim_middle>»"),  # not the file's name
     ],
 )
-def test_metadata_tells_what_shares_starcoders_sentinels(metadata: dict[str, str], golden: str) -> None:
+def test_metadata_tells_models_with_the_same_sentinels(
+    metadata: dict[str, str], golden: str
+) -> None:
     template = fim.choose_template(info(f"{STARCODER} <filename>", **metadata))
     heal = " " if fim.continues_prefix(template) else ""
     check(template, MARKED, golden, heal)

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from slm_lsp.config import Config
-from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
+from slm_lsp.engine.base import EngineStats, ModelLoadError
+from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.llama import LlamaDecoder
-from slm_lsp.types import Special, Text
+from slm_lsp.engine.run import Run
+from slm_lsp.types import Generation, GenerationRequest, Prompt, Special, Text
 from slm_lsp.wiring import obtain
 
 pytestmark = pytest.mark.model
@@ -54,6 +57,102 @@ def test_a_sequence_cut_back_goes_on_as_if_it_had_never_been_longer(decoder: Lla
     assert decoder.truncate(10) == 10
     decoder.feed(tokens[10:])
     np.testing.assert_allclose(decoder._logits(), fresh, atol=1e-3)
+
+
+def test_sequences_do_not_see_each_other(decoder: LlamaDecoder) -> None:
+    assert decoder.n_cells == decoder.n_sequences * decoder.info.n_ctx
+    tokens = decoder.tokenize([Text(CODE)])
+    fresh = feed(decoder, tokens, 100)
+    decoder.truncate(0)
+    decoder.feed(tokens[:20])
+    for other in range(1, decoder.n_sequences):
+        decoder.select(other)
+        decoder.feed(tokens[::-1])
+    decoder.select(1)
+    assert decoder.truncate(5) == 5
+    decoder.select(0)
+    decoder.feed(tokens[20:])
+    np.testing.assert_allclose(decoder._logits(), fresh, atol=1e-3)
+    decoder.select(1)
+    decoder.feed(tokens[::-1][5:])
+    one = np.array(decoder._logits())
+    for other in range(1, decoder.n_sequences):
+        decoder.select(other)
+        assert decoder.truncate(0) == 0
+    decoder.select(0)
+    np.testing.assert_allclose(one, feed(decoder, tokens[::-1], 100), atol=1e-3)
+
+
+@pytest.fixture
+def unified() -> Iterator[LlamaDecoder]:
+    model = obtain(Config())
+    decoder = LlamaDecoder(model.path, model.name, n_ctx=512, n_sequences=4, unified=True)
+    yield decoder
+    decoder.close()
+
+
+def test_shared_cells_can_all_be_filled(unified: LlamaDecoder) -> None:
+    tokens = [unified.tokenize([Text("x")])[0]] * 128
+    assert (unified.n_cells, unified.info.n_ctx) == (512, 512)
+    for _ in range(2):
+        for sequence in range(4):
+            unified.select(sequence)
+            unified.truncate(0)
+            unified.feed(tokens)
+    # Holes here and there are as good as room at the end.
+    for sequence in range(1, 4):
+        unified.select(sequence)
+        assert unified.truncate(96) == 96
+    unified.select(0)
+    unified.feed(tokens[:96])
+    with pytest.raises(RuntimeError, match="code 1"):
+        unified.feed(tokens[:1])
+
+
+def test_shared_cells_hold_what_only_their_own_sequence_sees(unified: LlamaDecoder) -> None:
+    tokens, found = unified.tokenize([Text(CODE)]), []
+    for other in (5, 900):
+        for sequence in range(2):
+            unified.select(sequence)
+            unified.truncate(0)
+        unified.select(0)
+        unified.feed(tokens[:20])
+        unified.select(1)
+        unified.feed([other] * 40)
+        unified.select(0)
+        unified.feed(tokens[20:])
+        found.append(np.array(unified._logits()))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_resuming_writes_what_decoding_anew_does(decoder: LlamaDecoder) -> None:
+    def ask(kv: KvCache, text: str, max_tokens: int, heal: str = "") -> Generation:
+        prompt = Prompt((Text(text),), max_tokens=max_tokens, heal=heal)
+        request = GenerationRequest("s", prompt, Deadline.after(60_000.0), CancelToken())
+        return Run(kv, request, SYSTEM_CLOCK).finish()
+
+    kv, stats = KvCache(decoder, SYSTEM_CLOCK, EngineStats()), EngineStats()
+    whole = ask(KvCache(decoder, SYSTEM_CLOCK, stats), CODE, 24)
+    assert stats.n_decode_steps == 23
+    ask(kv, CODE, 8)
+    resumed = ask(kv, CODE, 24)
+    assert (resumed.text, resumed.n_resumed) == (whole.text, 8)
+    word = whole.text.lstrip()[:3]
+    healed = ask(kv, CODE, 24, heal=whole.text[: whole.text.index(word) + 2])
+    assert healed.text == whole.text[whole.text.index(word) + 2 :]
+    assert healed.n_resumed == 24
+
+
+def test_what_is_allowed_is_what_may_be_picked(decoder: LlamaDecoder) -> None:
+    feed(decoder, decoder.tokenize([Text(CODE)]), 100)
+    for required in (b"", b" ", b" to", b"to", b"\xc3"):
+        for line_break in (True, False):
+            token = decoder.pick(required, line_break)[0]
+            assert decoder.allows(token, required, line_break)
+    newline = decoder.tokenize([Text("\n")])[-1]
+    assert decoder.allows(newline, b"", True)
+    assert not decoder.allows(newline, b"", False)
+    assert not decoder.allows(newline, b"t", True)
 
 
 def test_the_log_probability_is_that_of_the_softmax(decoder: LlamaDecoder) -> None:

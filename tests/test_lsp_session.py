@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from editor import CURSOR, Json
+from editor import CURSOR, URI, Json
 from fake_editor import PATIENT, FakeEditor, GatedEngine
 
 from slm_lsp.completion.completer import RESERVE_MS
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import FakeClock
 from slm_lsp.engine.fake import FakeEngine
-from slm_lsp.types import EngineState
+from slm_lsp.lsp import server
+from slm_lsp.types import EngineState, Priority, Text
 
 INVALID_REQUEST, NOT_INITIALIZED, CANCELLED = -32600, -32002, -32800
 
@@ -330,3 +332,60 @@ async def test_stats_count_requests_and_reasons() -> None:
         stats = await editor.call("workspace/executeCommand", {"command": "slm-lsp.stats"})
         assert (stats["n_requests"], stats["rejects"], stats["state"]) == (3, {"empty": 2}, "ready")
         assert stats["engine"]["n_requests"] == 3
+
+
+async def test_stats_tell_origins_and_latencies_and_what_the_client_counts() -> None:
+    async with FakeEditor(policy=replace(PLAIN, reuse=True)) as editor:
+        await editor.start()
+        position = await editor.open(f"x = {CURSOR}\n")
+        editor.engine.enqueue("1")
+        for _ in range(3):
+            await editor.inline(position)
+        await editor.notify("slm-lsp/didShowCompletion", {})
+        await editor.notify("slm-lsp/didShowCompletion", {})
+        await editor.notify("slm-lsp/didAcceptCompletion", {})
+        stats = await editor.call("workspace/executeCommand", {"command": "slm-lsp.stats"})
+        assert stats["origins"] == {"model": 1, "reused": 2}
+        assert (stats["n_shown"], stats["n_accepted"], stats["n_latencies"]) == (2, 1, 3)
+        latency_ms = stats["latency_ms"]
+        assert 0 <= latency_ms["p50"] <= latency_ms["p95"] <= latency_ms["p99"]
+
+
+async def test_a_change_that_nobody_asks_about_is_read_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "IDLE_S", 0.0)
+    engine = GatedEngine()
+    async with FakeEditor(engine, policy=replace(PLAIN, warm_ahead=True)) as editor:
+        await editor.start()
+        await editor.open(f"x = 1\n{CURSOR}\n")
+        await engine.asked.wait()
+        assert editor.server.completer is not None
+        flight = editor.server.completer._flights.background(URI)
+        assert flight is not None
+        engine.gate.set()
+        await flight.landed.wait()
+        engine.gate.clear()
+        engine.asked.clear()
+        at = {"line": 1, "character": 0}
+        await editor.change({"range": {"start": at, "end": at}, "text": "yy"})
+        await engine.asked.wait()
+        prompt = engine.requests[-1].prompt
+        assert (engine.requests[-1].priority, prompt.max_tokens) == (Priority.WARMUP, 0)
+        texts = [each.text for each in prompt.segments if isinstance(each, Text)]
+        assert "".join(texts) + prompt.heal == "x = 1\nyy"
+
+
+async def test_a_request_or_a_close_ends_the_wait_for_idleness() -> None:
+    async with FakeEditor() as editor:
+        await editor.start()
+        position = await editor.open(f"x = {CURSOR}\n")
+        typed = {"range": {"start": position, "end": position}, "text": "y"}
+        for _ in range(2):
+            await editor.change(typed)
+            assert len(editor.server._idle) == 1
+        await editor.inline(position)
+        assert editor.server._idle == {}
+        await editor.change(typed)
+        await editor.close()
+        assert editor.server._idle == {}

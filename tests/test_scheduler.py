@@ -12,13 +12,17 @@ import threading
 from asyncio import Task
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from pathlib import Path
 
 import pytest
 
 from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
 from slm_lsp.engine.base import Decoder, EngineUnavailable, ModelLoadError, PromptError, Superseded
 from slm_lsp.engine.fake import FakeDecoder
-from slm_lsp.engine.scheduler import Job, Scheduler
+from slm_lsp.engine.jobs import Job
+from slm_lsp.engine.rates import CHUNK_MS
+from slm_lsp.engine.rates_file import SAVE_EVERY_MS
+from slm_lsp.engine.scheduler import Scheduler
 from slm_lsp.types import (
     EngineState,
     Finish,
@@ -61,13 +65,29 @@ class Desk:
         session: str = "s",
         priority: Priority = ASKED,
         budget_ms: float = 1000.0,
+        document: str = "",
+        max_tokens: int = 64,
     ) -> GenerationRequest:
         segment = Text(prompt) if isinstance(prompt, str) else prompt
         deadline = Deadline.after(budget_ms, self.clock)
-        return GenerationRequest(session, Prompt((segment,)), deadline, CancelToken(), priority)
+        return GenerationRequest(
+            session,
+            Prompt((segment,), max_tokens=max_tokens),
+            deadline,
+            CancelToken(),
+            priority,
+            document,
+        )
 
-    def submit(self, text: str, session: str = "s", priority: Priority = ASKED) -> Job:
-        return self.scheduler.submit(self.request(text, session, priority))
+    def submit(
+        self, text: str, session: str = "s", priority: Priority = ASKED, document: str = ""
+    ) -> Job:
+        return self.scheduler.submit(self.request(text, session, priority, document=document))
+
+    def read_ahead(self, text: str, document: str = "", budget_ms: float = 1000.0) -> Job:
+        """Submit a warm-up: the prompt is read and nothing is written."""
+        request = self.request(text, "ahead", WARM, budget_ms, document, max_tokens=0)
+        return self.scheduler.submit(request)
 
     def during(self, n_step: int, action: Callable[[], object]) -> None:
         """Do something in the decoder's `n_step`th step."""
@@ -152,8 +172,6 @@ def test_lower_priorities_wait(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("running", "new", "gives_way"),
     [
-        (WARM, ASKED, True),
-        (WARM, AHEAD, True),
         (AHEAD, ASKED, True),
         (AHEAD, AHEAD, False),
         (ASKED, ASKED, False),
@@ -168,6 +186,130 @@ def test_a_running_request_gives_way(
     desk.during(1, lambda: jobs.append(desk.submit("q", "2", new)))
     check(desk, jobs, "Cancelled" if gives_way else "eos", "eos")
     assert desk.scheduler.stats().n_cancelled_steps == gives_way
+
+
+@pytest.mark.parametrize("priority", [ASKED, AHEAD])
+def test_reading_ahead_gives_way_within_a_chunk_and_goes_on(desk: Desk, priority: Priority) -> None:
+    jobs = [desk.read_ahead("p" * 900, "1"), desk.read_ahead("r", "3")]
+    desk.during(3, lambda: jobs.append(desk.submit("q", "2", priority)))
+    assert desk.scheduler.run_next()
+    assert (desk.decoder.n_steps, outcome(jobs[0])) == (3, "open")
+    n_read = desk.scheduler.stats().n_prefill_tokens
+    assert desk.scheduler.stats().n_queued == 3
+    check(desk, jobs, "length", "length", "eos")
+    stats = desk.scheduler.stats()
+    assert (stats.n_preempted, stats.n_cancelled_steps) == (1, 0)
+    assert desk.decoder.texts == ["p" * 900, "q", "p" * 900, "r"]
+    assert stats.n_prefill_tokens == 900 + 2  # nothing is read twice
+    assert jobs[0].future.result().n_cached == n_read
+
+
+def test_it_gives_way_as_often_as_need_be_and_no_longer_than_its_deadline(desk: Desk) -> None:
+    jobs = [desk.read_ahead("p" * 1000, "1")]
+    others: list[Job] = []
+
+    def ask() -> None:
+        if desk.decoder.sequence[0] == ord("p"):
+            others.append(desk.submit("q", "2"))
+
+    desk.decoder.on_step = ask
+    check(desk, jobs, "length")
+    assert [outcome(job) for job in others] == ["eos"] * len(others)
+    assert desk.scheduler.stats().n_preempted >= 3
+    late = desk.read_ahead("r" * 1000, "3", budget_ms=10.0)
+    desk.during(desk.decoder.n_steps + 1, lambda: desk.submit("s", "2"))
+    desk.scheduler.run_next()
+    desk.clock.advance(10.0)
+    check(desk, [late], "deadline")
+
+
+def test_a_cancelled_one_does_not_go_on(desk: Desk) -> None:
+    jobs = [desk.read_ahead("p" * 400, "1")]
+
+    def interrupt() -> None:
+        jobs.append(desk.submit("q", "2"))
+        jobs[0].request.cancel.cancel()
+
+    desk.during(2, interrupt)
+    check(desk, jobs, "Cancelled", "eos")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "document", "superseded"),
+    [
+        (WARM, WARM, "d", True),
+        (WARM, AHEAD, "d", True),
+        (WARM, ASKED, "d", True),
+        (AHEAD, ASKED, "d", True),
+        (AHEAD, AHEAD, "d", False),
+        (AHEAD, WARM, "d", False),
+        (ASKED, WARM, "d", False),
+        (ASKED, AHEAD, "d", False),
+        (ASKED, ASKED, "d", False),
+        (WARM, WARM, "other", False),
+        (WARM, ASKED, "other", False),
+        (AHEAD, ASKED, "other", False),
+        (WARM, WARM, "", False),
+    ],
+)
+def test_a_newer_job_of_a_document_replaces_what_prepared_an_older_state(
+    desk: Desk, old: Priority, new: Priority, document: str, superseded: bool
+) -> None:
+    waits = desk.submit("a", "1", old, "d" if document else "")
+    jobs = [waits, desk.submit("b", "2", new, document)]
+    assert outcome(waits) == ("Superseded" if superseded else "open")
+    check(desk, jobs, "Superseded" if superseded else "eos", "eos")
+
+
+def test_a_running_one_is_replaced_too(desk: Desk) -> None:
+    jobs = [desk.read_ahead("p" * 400, "d")]
+    desk.during(2, lambda: jobs.append(desk.read_ahead("p" * 100 + "q" * 20, "d")))
+    check(desk, jobs, "Superseded", "length")
+    assert desk.scheduler.stats().n_prefill_tokens < 400
+
+
+def test_what_a_deadline_cut_is_gone_on_with_by_asking_again(desk: Desk) -> None:
+    prompt = "p" * 300
+    cut = desk.scheduler.submit(desk.request(prompt, budget_ms=150.0, document="d"))
+    desk.decoder.on_step = lambda: desk.clock.advance(float(desk.decoder.fed[-1]))
+    check(desk, [cut], "deadline")
+    n_read = desk.scheduler.stats().n_prefill_tokens
+    assert 0 < n_read < 300
+    ahead = desk.request(prompt, priority=AHEAD, budget_ms=9e4, document="d")
+    check(desk, [desk.scheduler.submit(ahead)], "eos")
+    assert desk.scheduler.stats().n_prefill_tokens == 300
+    # The next keystroke finds all of it, and makes no step.
+    n_steps = desk.decoder.n_steps
+    job = desk.scheduler.submit(desk.request(prompt, document="d"))
+    check(desk, [job], "eos")
+    assert (job.future.result().text, desk.decoder.n_steps) == ("xy", n_steps)
+    assert desk.scheduler.stats().n_resumed_tokens >= 2
+
+
+def test_a_chunk_read_ahead_is_small_however_late_its_deadline(desk: Desk) -> None:
+    desk.decoder.on_step = lambda: desk.clock.advance(float(desk.decoder.fed[-1]))
+    check(desk, [desk.read_ahead("p" * 500, budget_ms=1e6)], "length")
+    assert max(desk.decoder.fed) <= CHUNK_MS
+
+
+def test_the_measured_speed_is_told_and_kept(tmp_path: Path) -> None:
+    desk = Desk()
+    desk.scheduler = Scheduler(lambda: desk.decoder, desk.clock, rates_folder=tmp_path)
+    desk.scheduler.load()
+    stats = desk.scheduler.stats()
+    assert (stats.decode_ms, stats.prefill_ms_per_token) == (0.0, 0.0)
+    for n in range(20):
+        check(desk, [desk.submit(chr(0x4E00 + n) * 100)], "eos")
+    stats = desk.scheduler.stats()
+    assert stats.decode_ms == pytest.approx(1.0, abs=0.1)
+    assert 0.0 < stats.prefill_ms_per_token < 0.1
+    assert list(tmp_path.iterdir()) == []
+    desk.clock.advance(SAVE_EVERY_MS)
+    check(desk, [desk.submit("a")], "eos")
+    assert len(list(tmp_path.iterdir())) == 1
+    other = Scheduler(lambda: desk.decoder, desk.clock, rates_folder=tmp_path)
+    other.load()
+    assert other.stats().decode_ms == pytest.approx(1.0, abs=0.1)
 
 
 def test_what_came_too_late_never_starts(desk: Desk) -> None:
@@ -275,6 +417,29 @@ def test_close_answers_everybody_and_ends_the_thread(staffed: Desk) -> None:
     assert staffed.decoder.n_steps == 1
 
 
+def test_rates_are_kept_at_the_end(tmp_path: Path) -> None:
+    desk, ready = Desk(), threading.Event()
+    desk.scheduler = Scheduler(
+        lambda: desk.decoder, desk.clock, lambda state: ready.set(), rates_folder=tmp_path
+    )
+    desk.scheduler.start()
+    assert ready.wait(PATIENCE_S)
+    assert desk.submit("a").future.result(PATIENCE_S).text == "xy"
+    desk.scheduler.close()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_closing_answers_one_that_gave_way(staffed: Desk) -> None:
+    gate = Gate()
+    staffed.during(2, gate.hold)
+    jobs = [staffed.read_ahead("p" * 400, "1")]
+    assert gate.reached.wait(PATIENCE_S)
+    jobs.append(staffed.submit("q", "2"))
+    jobs[0].future.add_done_callback(lambda _: gate.opened.set())
+    staffed.scheduler.close()
+    check(staffed, jobs, *["EngineUnavailable"] * 2)
+
+
 def test_cancelling_reaches_a_running_step(staffed: Desk) -> None:
     gate = Gate()
     staffed.during(2, gate.hold)
@@ -296,7 +461,8 @@ def test_a_thousand_requests(staffed: Desk, n_sessions: int, n_cancel: int, n_do
     settled: list[Future[Generation]] = []
     jobs = []
     for n in range(1000):
-        jobs.append(staffed.submit("a", str(n % n_sessions)))
+        # All different, or the model would write but once.
+        jobs.append(staffed.submit(chr(0x4E00 + n), str(n % n_sessions)))
         jobs[-1].future.add_done_callback(settled.append)
         assert n or gate.reached.wait(PATIENCE_S)  # the first is inside its first step
     for job in jobs[:n_cancel]:

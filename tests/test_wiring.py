@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from daemon_scene import asked
 
 from slm_lsp import wiring
+from slm_lsp.cli import run
 from slm_lsp.config import Config
-from slm_lsp.engine.base import Decoder, ModelLoadError
+from slm_lsp.engine.base import Decoder, EngineStats, EngineUnavailable, ModelLoadError
 from slm_lsp.engine.fake import FakeDecoder
+from slm_lsp.registry.specs import DEFAULT_MODEL
 from slm_lsp.types import EngineState
 from slm_lsp.wiring import Report
 
@@ -31,7 +36,7 @@ def test_closing_ends_a_load_at_its_next_report(monkeypatch: pytest.MonkeyPatch)
         return FakeDecoder()
 
     monkeypatch.setattr(wiring, "load_decoder", load)
-    engine = wiring.start_engine(
+    engine = wiring.start_inproc(
         Config(), states.append, lambda text, done: reported.append(f"{text} {done}")
     )
     assert loading.wait(10)
@@ -64,3 +69,70 @@ def test_a_path_is_told_from_a_name(model: str, is_path: bool) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ModelLoadError, match=r"no model 'nosuch'; known are smollm2-135m"):
         wiring.obtain(Config(model="nosuch"))
+
+
+# --- the daemon ---
+
+
+def test_the_engine_is_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("start_remote", "start_inproc"):
+        monkeypatch.setattr(wiring, name, lambda *_, name=name: name)
+
+    def chosen(engine: str) -> object:
+        return wiring.start_engine(Config(engine=engine), lambda _: None, lambda *_: None)
+
+    assert chosen("daemon") == "start_remote"
+    assert chosen("inproc") == "start_inproc"
+
+
+def test_servers_with_the_same_model_have_the_same_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"1")
+    (tmp_path / "other.gguf").symlink_to(path)
+    here = Config(model=str(path))
+    assert wiring.identity(here) == wiring.identity(Config(model=str(tmp_path / "other.gguf")))
+    assert wiring.identity(Config()) == wiring.identity(Config(model=DEFAULT_MODEL))
+    assert wiring.identity(Config()) != wiring.identity(Config(quantization="Q4_0"))
+    # What only the server looks at makes no difference.
+    assert wiring.key(here) == wiring.key(Config(model=str(path), automatic_budget_ms=9))
+    for other in (Config(threads=3), Config(batch_threads=3), Config(context_tokens=512)):
+        assert wiring.identity(other) == wiring.identity(Config())
+        assert wiring.key(other) != wiring.key(Config())
+    before = wiring.key(here)
+    path.write_bytes(b"22")
+    assert wiring.key(here) != before
+
+
+def test_the_daemon_is_started_with_the_servers_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = Config(model="./-m.gguf", threads=3, context_tokens=512, daemon_idle_minutes=1.5)
+    taken: list[Config] = []
+
+    def run_daemon(config: Config) -> int:
+        taken.append(config)
+        return 0
+
+    monkeypatch.setattr(wiring, "run_daemon", run_daemon)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("SLM_LSP_BATCH_THREADS", "7")
+    assert run(wiring.daemon_arguments(given)) == 0
+    assert taken == [replace(given, model=str(tmp_path / "-m.gguf"))]
+    assert wiring.key(taken[0]) == wiring.key(given)
+    assert wiring.identity(taken[0]) == wiring.identity(given)
+
+
+async def test_a_place_that_is_not_safe_fails_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "no" / "such"))
+    states: list[EngineState] = []
+    engine = wiring.start_engine(Config(engine="daemon"), states.append, lambda *_: None)
+    assert engine.state is EngineState.FAILED
+    assert states == [EngineState.FAILED]
+    assert "No such file" in (engine.failure or "")
+    with pytest.raises(EngineUnavailable, match="No such file"):
+        await engine.generate(asked())
+    assert engine.stats() == EngineStats()
+    engine.close()

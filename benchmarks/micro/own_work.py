@@ -13,6 +13,7 @@ import random
 import time
 
 from slm_lsp.completion.completer import Completer
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.engine.fake import FakeEngine
@@ -45,7 +46,7 @@ async def run(n_requests: int) -> tuple[list[float], list[float]]:
     uri = "file:///big.py"
     document = store.open(uri, "python", 0, source())
     engine = FakeEngine()
-    completer = Completer(engine, Config())
+    completer = Completer(engine, Config(), policy=PLAIN)
     completer.opened(document.snapshot())
     rng = random.Random(0)
     total_ms, loop_ms = [], []

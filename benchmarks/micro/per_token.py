@@ -9,8 +9,9 @@ from typing import Any
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
 from slm_lsp.engine.base import EngineStats
+from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.llama import LlamaDecoder
-from slm_lsp.engine.run import Run, Sequence
+from slm_lsp.engine.run import Run
 from slm_lsp.types import GenerationRequest, Prompt, StopRule, Text
 from slm_lsp.wiring import load_decoder
 
@@ -45,14 +46,15 @@ def measure(n_runs: int, n_tokens: int = 48) -> tuple[list[float], list[float]]:
     decoder.vocabulary.ends = frozenset()
     prompt = Prompt((Text(CODE),), StopRule(strings=("\0",), indent_columns=0), (), n_tokens)
     python_ms, native_ms = [], []
-    sequence = Sequence(decoder, SYSTEM_CLOCK, EngineStats())
+    kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
     for i in range(n_runs + 1):
         request = GenerationRequest("bench", prompt, Deadline.after(60_000.0), CancelToken())
-        run = Run(sequence, request, SYSTEM_CLOCK)
+        run = Run(kv, request, SYSTEM_CLOCK)
         timed.decode_s = 0.0
         started = time.perf_counter()
         generation = run.finish()
         elapsed_s = time.perf_counter() - started
+        kv.cut(generation.n_prompt - 1)  # or the next run would know what to write
         if i and generation.n_predicted:
             python_ms.append((elapsed_s - timed.decode_s) * 1e3 / generation.n_predicted)
             native_ms.append(timed.decode_s * 1e3 / generation.n_predicted)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
-from slm_lsp.completion.completer import SPARE_TOKENS
+from slm_lsp.completion.preparing import SPARE_TOKENS
 from slm_lsp.config import Config
 from slm_lsp.context.extract import extract
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
 from slm_lsp.engine.base import Decoder, EngineStats
-from slm_lsp.engine.run import Run, Sequence
+from slm_lsp.engine.kv import KvCache
+from slm_lsp.engine.run import Run
 from slm_lsp.prompt import budget, fim
 from slm_lsp.types import (
     CompletionContext,
@@ -48,7 +49,7 @@ class BareModel:
         self._decoder = decoder
         self._config = config
         self._single_line = single_line
-        self._sequence = Sequence(decoder, SYSTEM_CLOCK, EngineStats())
+        self._kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
         self._template = fim.choose_template(decoder.info)
         self._trees = SyntaxTrees()
 
@@ -74,9 +75,10 @@ class BareModel:
             prompt=self._prompt(context, self._max_tokens(problem)),
             deadline=Deadline.after(BUDGET_MS),
             cancel=CancelToken(),
+            document="quality",  # one sequence, so that a problem is not read beside others
         )
-        generation = Run(self._sequence, request, SYSTEM_CLOCK).finish()
-        self._sequence.tokens = self._sequence.tokens[: self._decoder.truncate(generation.n_prompt)]
+        generation = Run(self._kv, request, SYSTEM_CLOCK).finish()
+        self._kv.cut(generation.n_prompt)
         return Answer(
             text=context.inferred_indent + generation.text,
             finish=generation.finish,

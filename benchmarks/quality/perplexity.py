@@ -100,7 +100,11 @@ def measure(model: str, quantization: str, texts: Sequence[tuple[str, str]]) -> 
     obtain_with_bar(config)
     path = obtain(config).path
     scorer = TextScorer(
-        path, path.name, n_ctx=WINDOW_TOKENS, n_threads_batch=config.n_threads_batch
+        path,
+        path.name,
+        n_ctx=WINDOW_TOKENS,
+        n_threads_batch=config.n_threads_batch,
+        n_sequences=1,
     )
     rows: list[dict[str, Any]] = []
     for name, text in texts:

@@ -15,6 +15,7 @@ import asyncio
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
 from slm_lsp.completion.completer import Completer
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.oneshot import ready_engine
@@ -32,7 +33,7 @@ class Pipeline:
         """Load the configured model. Raises UsageError."""
         self._loop = asyncio.Runner()
         self._engine = self._loop.run(ready_engine(config))
-        self._completer = Completer(self._engine, config)
+        self._completer = Completer(self._engine, config, policy=PLAIN)
 
     def answer(self, problem: Problem) -> Answer:
         """What the server would insert at the problem's cursor."""

@@ -21,6 +21,9 @@ from torch import Tensor
 from models.training.batches import Batch
 from models.training.network import Network, weighted_loss
 
+# Batches of many shapes, frozen layers and evaluation need a variant each; threads have their own.
+RECOMPILE_LIMIT = 64
+
 Part = tuple[Tensor, Tensor, Tensor]
 
 
@@ -35,6 +38,12 @@ def parts_of(batch: Batch, n_parts: int, device: torch.device) -> list[Part]:
         )
         for part in rows
     ]
+
+
+def alone() -> None:
+    """Make this thread compute on one core, and compile as many variants as it meets."""
+    torch.set_num_threads(1)
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
 
 
 def _of_part(network: Network, part: Part, total: float) -> tuple[float, Sequence[Tensor]]:
@@ -52,7 +61,7 @@ def gradients(
     total = float(batch.weights.sum())
     todo = parts_of(batch, n_parts, device)
     if device.type == "cpu":
-        with ThreadPoolExecutor(n_cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(n_cores, initializer=alone) as pool:
             done = list(pool.map(lambda part: _of_part(network, part, total), todo))
     else:
         done = [_of_part(network, part, total) for part in todo]

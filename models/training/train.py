@@ -27,7 +27,7 @@ from models.training import checkpoint, recipe, shard_file, vocabulary, weights
 from models.training.batches import Batch, LossWeights, batches
 from models.training.checkpoint import Progress
 from models.training.evaluate import evaluate
-from models.training.gradients import gradients
+from models.training.gradients import RECOMPILE_LIMIT, gradients
 from models.training.network import Network, Shape
 from models.training.optimizer import Optimizer
 from models.training.recipe import Recipe
@@ -133,8 +133,7 @@ def prepare(options: argparse.Namespace, chosen: Recipe) -> Run:
     network = Network(shape).to(device, torch.bfloat16)
     network.freeze(chosen.frozen_layers)
     if options.compile:
-        # Batches of many shapes, frozen layers and evaluation: each compiles a few variants.
-        torch._dynamo.config.recompile_limit = 64
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
         for layer in network.layers:
             layer.compile()
     exact = {

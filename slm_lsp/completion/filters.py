@@ -3,7 +3,8 @@
 Owns: what is cut from the model's text. A filter that leaves nothing rejects the text; which
 reason that is called by is said in `postprocess`.
 
-Invariant: pure and total. A filter only ever shortens the text, at its end.
+Invariant: pure and total. A filter only ever shortens the text, at its end; but for a word
+that was cut and is known.
 
 Threads: any.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from slm_lsp.completion import ladder
 from slm_lsp.completion.brackets import open_quote, quotes_in, scan, unpaired
 from slm_lsp.completion.place import Place
 from slm_lsp.text.whitespace import columns, unix_lines
@@ -24,7 +26,6 @@ Filter = Callable[[str, Place], str]
 MIN_TELLING_CHARS = 8
 MAX_REPEATED_LINES = 4
 MAX_OVERLAP_CHARS = 400
-QUOTES = "\"'`"
 
 # Line feed, tab and what is seen as it is: no control characters, no half of a surrogate
 # pair, no replacement character, no line end but ours, nothing that turns the direction of
@@ -42,33 +43,13 @@ def cut_garbled(text: str, place: Place) -> str:
 
 
 def cut_unfinished(text: str, place: Place) -> str:
-    """Cut a text that did not come to its end back to the last boundary.
+    """Cut a text that did not come to its end back to the last boundary, see `ladder`.
 
-    Whole lines where there are several, else what stands before the last, perhaps
-    incomplete, word. Before code on the cursor's line, nothing that the text opened may
-    stay open.
+    The one case in which text is added: the rest of a word that the open files know.
     """
     if place.finish not in (Finish.DEADLINE, Finish.LENGTH):
         return text
-    newline = text.rfind("\n")
-    if newline > 0 and text[:newline].strip():
-        return text[:newline]
-    text = text[: _last_boundary(text, place)]
-    if place.rest.strip() and not place.context.in_comment and not place.context.in_string:
-        quote, opened = open_quote(text, place.language), scan(text, place.language).opened
-        ends = [*opened[:1], *([quote.at] if quote else [])]
-        text = text[: min(ends, default=len(text))]
-    return text
-
-
-def _last_boundary(text: str, place: Place) -> int:
-    """Where the last word begins, or the end if there is no word at the end."""
-    end = len(text)
-    if text.endswith(tuple(QUOTES)) and open_quote(place.line + text, place.language) is None:
-        return end
-    while end > 0 and (text[end - 1].isalnum() or text[end - 1] in "_\\" + QUOTES):
-        end -= 1
-    return end
+    return ladder.down_to_boundary(text, place)
 
 
 def cut_to_line(text: str, place: Place) -> str:

@@ -9,6 +9,7 @@ Threads: any.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import UNKNOWN, Language
@@ -18,11 +19,17 @@ from slm_lsp.types import CompletionContext, Finish
 LOOK_CHARS = 8000
 
 
+def no_word(beginning: str) -> str | None:
+    """What makes a word of a beginning where no words are known."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A context, how the generation ended, and the text on both sides of the cursor.
 
-    `before` begins with a whole line and holds no inferred indentation.
+    `before` begins with a whole line and holds no inferred indentation. `end_of_word` gives
+    what makes a word of the open files of a beginning, None if that is not sure.
     """
 
     context: CompletionContext
@@ -30,6 +37,7 @@ class Place:
     language: Language
     before: str
     after: str
+    end_of_word: Callable[[str], str | None] = no_word
 
     @classmethod
     def of(cls, context: CompletionContext, finish: Finish, language: Language = UNKNOWN) -> Place:

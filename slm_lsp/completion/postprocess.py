@@ -26,6 +26,7 @@ class RejectReason(StrEnum):
     INSIDE_WORD = "inside_word"
     NO_TIME = "no_time"
     EMPTY = "empty"
+    REMEMBERED_EMPTY = "remembered_empty"
     LOADING = "loading"
     ENGINE_FAILED = "engine_failed"
     PROMPT_REFUSED = "prompt_refused"

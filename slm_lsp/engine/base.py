@@ -37,7 +37,11 @@ class Superseded(Cancelled):
 @dataclass(slots=True)
 class EngineStats:
     """Counters since the engine started; `n_cancelled_steps` are decode steps that ended
-    after their request had been cancelled: the price of noticing it only between steps."""
+    after their request had been cancelled: the price of noticing it only between steps.
+
+    `n_resumed_tokens` took no step, as an earlier job had written them; `n_evictions` counts
+    cuts of a document's sequence for another's; `n_preempted` jobs that were put back.
+    The two times are what a token is expected to take; 0 before any was measured."""
 
     n_requests: int = 0
     n_finished: int = 0
@@ -49,6 +53,11 @@ class EngineStats:
     n_prefill_steps: int = 0
     n_decode_steps: int = 0
     n_cancelled_steps: int = 0
+    n_resumed_tokens: int = 0
+    n_evictions: int = 0
+    n_preempted: int = 0
+    prefill_ms_per_token: float = 0.0
+    decode_ms: float = 0.0
 
 
 class Engine(Protocol):
@@ -80,10 +89,22 @@ class Engine(Protocol):
 
 
 class Decoder(Protocol):
-    """One model with one KV sequence, driven a step at a time by its owning thread."""
+    """One model with one or more KV sequences, driven a step at a time by its owning thread."""
 
     @property
-    def info(self) -> ModelInfo: ...
+    def info(self) -> ModelInfo:
+        """`n_ctx` is what one sequence may hold."""
+
+    @property
+    def n_sequences(self) -> int:
+        """How many sequences there are; `select` takes 0 and up."""
+
+    @property
+    def n_cells(self) -> int:
+        """How many tokens all sequences together may hold."""
+
+    def select(self, sequence: int) -> None:
+        """Choose the sequence that `truncate` and `feed` are about; the first is chosen."""
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Tokens of a whole prompt, with the model's own start token if it wants one.
@@ -96,10 +117,11 @@ class Decoder(Protocol):
 
     def truncate(self, n_tokens: int) -> int:
         """Keep the first `n_tokens` of the sequence, or none of them where the model's
-        memory cannot be cut; return how many are left. 0 clears it whatever it holds."""
+        memory cannot be cut; return how many are left. 0 clears it whatever it holds. What
+        `pick` speaks of is as before where the sequence fed last was not cut."""
 
     def feed(self, tokens: Sequence[int]) -> None:
-        """Append tokens in one step; `pick` then speaks of what follows the last."""
+        """Append tokens to the sequence in one step; `pick` then speaks of what follows."""
 
     def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
         """The likeliest next token and its log-probability.
@@ -107,6 +129,9 @@ class Decoder(Protocol):
         With `required`, only tokens whose bytes begin with it, or that it begins with.
         Without `line_break`, no token whose first visible effect is a line break.
         """
+
+    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+        """Whether `pick` may answer with this token, given the same arguments."""
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; empty for control tokens."""

@@ -35,7 +35,8 @@ class FakeDecoder:
     """Writes `script(prompt)` after any prompt.
 
     A character is a token, and so is each of `pieces`, which the tokenizer prefers. Without
-    `cuts` its memory can only be cleared, as that of a recurrent model.
+    `cuts` its memory can only be cleared, as that of a recurrent model. With a `rule`, what
+    it writes depends on the tokens that its sequence holds, and on nothing else.
     """
 
     def __init__(
@@ -46,9 +47,17 @@ class FakeDecoder:
         n_ctx: int = 4096,
         pieces: Sequence[bytes] = (),
         cuts: bool = True,
+        n_sequences: int = 8,
+        n_cells: int = 0,
+        rule: Callable[[Sequence[int]], int] | None = None,
     ) -> None:
         self.info = ModelInfo("fake", n_ctx, specials=frozenset(SPECIALS))
-        self.sequence: list[int] = []
+        self.n_sequences, self.n_cells = n_sequences, n_cells or n_ctx
+        self.sequences: list[list[int]] = [[] for _ in range(n_sequences)]
+        self._selected = 0
+        # Of which sequence `pick` speaks, and how long that was.
+        self._logits = (-1, 0)
+        self._rule = rule
         self.texts: list[str] = []
         self.n_steps = 0
         self.fed: list[int] = []
@@ -91,6 +100,14 @@ class FakeDecoder:
             for piece in found
         ]
 
+    @property
+    def sequence(self) -> list[int]:
+        """The selected sequence."""
+        return self.sequences[self._selected]
+
+    def select(self, sequence: int) -> None:
+        self._selected = sequence
+
     def truncate(self, n_tokens: int) -> int:
         if n_tokens < len(self.sequence):
             del self.sequence[n_tokens if self._cuts else 0 :]
@@ -99,21 +116,32 @@ class FakeDecoder:
     def feed(self, tokens: Sequence[int]) -> None:
         self.n_steps += 1
         self.fed.append(len(tokens))
-        self.sequence += tokens
+        self.sequences[self._selected] += tokens
+        n_cells = sum(map(len, self.sequences))
+        assert n_cells <= self.n_cells, f"{n_cells} cells of {self.n_cells}"
+        self._logits = (self._selected, len(self.sequence))
         if self._clock is not None:
             self._clock.advance(self.step_ms)
         self.on_step()
 
     def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
         at = len(self.sequence)
-        token = self._plan[at] if at < len(self._plan) else END
-        piece = self.piece(token)
-        fits = piece and (piece.startswith(required) or required.startswith(piece))
-        if required and not fits:
+        assert self._logits == (self._selected, at), "the logits are another place's"
+        if self._rule is not None:
+            token = self._rule(self.sequence)
+        else:
+            token = self._plan[at] if at < len(self._plan) else END
+        if not self.allows(token, required, True):
             token = self._encode(required)[0]
-        elif not line_break and piece.lstrip(b" \t").startswith(b"\n"):
+        if not self.allows(token, b"", line_break):
             token = END
         return token, -0.5
+
+    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+        piece = self.piece(token)
+        fits = piece and (piece.startswith(required) or required.startswith(piece))
+        breaks = piece.lstrip(b" \t").startswith(b"\n")
+        return bool(fits or not required) and (line_break or not breaks)
 
     def piece(self, token: int) -> bytes:
         if token >= FIRST_PIECE:

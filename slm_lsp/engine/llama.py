@@ -26,6 +26,8 @@ from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special
 GGUF_MAGIC = b"GGUF"
 N_BATCH = 512
 MIN_CONTEXT = 256
+# Documents kept warm.
+N_SEQUENCES = 4
 SPIN_COUNT = "2000"
 # exp() of it is far from the largest and smallest float32, also as a sum over a vocabulary.
 SAFE_LOGIT = 60.0
@@ -101,9 +103,16 @@ class LlamaDecoder:
         n_ctx: int = 4096,
         n_threads: int = 1,
         n_threads_batch: int = 1,
+        n_sequences: int = N_SEQUENCES,
+        unified: bool = False,
         vocab_only: bool = False,
     ) -> None:
-        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed."""
+        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed.
+
+        `unified`: the sequences share `n_ctx` cells; otherwise each has so many of its own. Shared
+        ones take less memory, but a step reads those of all sequences, and logits depend a
+        little on which cells a sequence got.
+        """
         check_file(path)
         self._native, log = _start_native()
         import numpy
@@ -112,17 +121,20 @@ class LlamaDecoder:
         self._model = self._load_model(path, log, vocab_only)
         self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
         self._context: Any = None
-        self._n_past = 0
-        self._logits_address = 0
-        self._logits_view: Any = None
+        self._unified = unified
+        self.n_sequences = 1 if self._is_recurrent() else n_sequences
+        self._sequence = 0
+        self._lengths = [0] * self.n_sequences
         self._tokens_in = (ctypes.c_int32 * n_ctx)()
         if not vocab_only:
-            n_ctx = self._open_context(path, n_ctx, n_threads, n_threads_batch)
-            self._open_batch()
-            # Computed on first use; here nobody waits for it.
-            self.vocabulary.candidates(b" ")
-            self.vocabulary.line_breaks()
-        self.info = ModelInfo(
+            n_ctx = self._open(path, n_ctx, n_threads, n_threads_batch)
+        self.n_cells = n_ctx if unified else n_ctx * self.n_sequences
+        self.info = self._describe(name, n_ctx, template)
+        self._guard = self._sentinel_guard()
+        self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
+
+    def _describe(self, name: str, n_ctx: int, template: FimTemplate | None) -> ModelInfo:
+        return ModelInfo(
             name=name,
             n_ctx=n_ctx,
             n_vocab=len(self.vocabulary.pieces),
@@ -130,8 +142,15 @@ class LlamaDecoder:
             metadata=self._metadata(),
             template=template,
         )
-        self._guard = self._sentinel_guard()
-        self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
+
+    def _open(self, path: Path, n_ctx: int, n_threads: int, n_threads_batch: int) -> int:
+        """All that feeding needs; return what a sequence may hold."""
+        n_ctx = self._open_context(path, n_ctx, n_threads, n_threads_batch)
+        self._open_batch()
+        # Computed on first use; here nobody waits for it.
+        self.vocabulary.candidates(b" ")
+        self.vocabulary.line_breaks()
+        return n_ctx
 
     def _load_model(self, path: Path, log: _NativeLog, vocab_only: bool) -> Any:
         params = self._native.llama_model_default_params()
@@ -150,9 +169,11 @@ class LlamaDecoder:
         native = self._native
         trained = int(native.llama_model_n_ctx_train(self._model))
         params = native.llama_context_default_params()
-        params.n_ctx = max(MIN_CONTEXT, min(n_ctx, trained) if trained > 0 else n_ctx)
+        n_ctx = max(MIN_CONTEXT, min(n_ctx, trained) if trained > 0 else n_ctx)
+        params.n_ctx = n_ctx if self._unified else n_ctx * self.n_sequences
         params.n_batch = params.n_ubatch = N_BATCH
-        params.n_seq_max = 1
+        params.n_seq_max = self.n_sequences
+        params.kv_unified = self._unified
         params.n_threads = n_threads
         params.n_threads_batch = n_threads_batch
         params.no_perf = True
@@ -168,7 +189,17 @@ class LlamaDecoder:
                 "set a smaller `context_tokens`"
             )
         self._memory = native.llama_get_memory(self._context)
-        return int(native.llama_n_ctx(self._context))
+        n_cells = int(native.llama_n_ctx(self._context))
+        return n_cells if self._unified else n_cells // self.n_sequences
+
+    def _is_recurrent(self) -> bool:
+        # Their state is kept once for each sequence, whether it is used or not, and one
+        # that cannot be cut is of little use to a document that is edited.
+        native = self._native
+        return bool(
+            native.llama_model_is_recurrent(self._model)
+            or native.llama_model_is_hybrid(self._model)
+        )
 
     def _open_batch(self) -> None:
         """One native batch for all steps, its arrays seen as numpy arrays."""
@@ -177,6 +208,8 @@ class LlamaDecoder:
         assert function is not None
         kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
         self._logits_at = kind(function)
+        self._logits_address = 0
+        self._logits_view: Any = None
         self._batch = batch = self._native.llama_batch_init(N_BATCH, 0, 1)
         view = self._np.ctypeslib.as_array
         self._batch_tokens = view(batch.token, (N_BATCH,))
@@ -185,6 +218,8 @@ class LlamaDecoder:
         for i in range(N_BATCH):
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = 0
+        # The first so many entries are marked as this sequence's.
+        self._marked, self._n_marked = 0, N_BATCH
 
     def _metadata(self) -> dict[str, str]:
         native, model, found = self._native, self._model, {}
@@ -254,20 +289,42 @@ class LlamaDecoder:
         )
         return list(self._tokens_in[len(lead) : n_tokens])
 
+    @property
+    def _n_past(self) -> int:
+        """How many tokens the selected sequence holds."""
+        return self._lengths[self._sequence]
+
+    @_n_past.setter
+    def _n_past(self, n_tokens: int) -> None:
+        self._lengths[self._sequence] = n_tokens
+
+    def select(self, sequence: int) -> None:
+        """See Decoder."""
+        self._sequence = sequence
+
     def truncate(self, n_tokens: int) -> int:
         """See Decoder."""
         remove = self._native.llama_memory_seq_rm
-        if 0 < n_tokens < self._n_past and remove(self._memory, 0, n_tokens, -1):
+        if 0 < n_tokens < self._n_past and remove(self._memory, self._sequence, n_tokens, -1):
             self._n_past = n_tokens
         elif n_tokens < self._n_past or n_tokens == 0:
             # Also for recurrent models, which cannot forget a part, and after a failed step.
-            remove(self._memory, 0, -1, -1)
+            remove(self._memory, self._sequence, -1, -1)
             self._n_past = 0
         return self._n_past
+
+    def _mark(self, n_tokens: int) -> None:
+        """See that the batch's first entries belong to the selected sequence."""
+        if self._marked != self._sequence:
+            self._marked, self._n_marked = self._sequence, 0
+        for i in range(self._n_marked, n_tokens):
+            self._batch.seq_id[i][0] = self._sequence
+        self._n_marked = max(self._n_marked, n_tokens)
 
     def feed(self, tokens: Sequence[int]) -> None:
         """See Decoder. At most N_BATCH tokens a step."""
         n_tokens = len(tokens)
+        self._mark(n_tokens)
         self._batch.n_tokens = n_tokens
         if n_tokens == 1:  # setting elements is several times faster than setting slices
             self._batch_tokens[0] = tokens[0]
@@ -304,6 +361,12 @@ class LlamaDecoder:
             allowed[list(breaks)] = -math.inf
             token = int(allowed.argmax())
         return token, float(logits[token]) - self._log_sum_exp(logits, float(logits[best]))
+
+    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+        """See Decoder."""
+        if not line_break and token in self.vocabulary.line_breaks():
+            return False
+        return not required or bool((self.vocabulary.candidates(required) == token).any())
 
     def _log_sum_exp(self, logits: Any, top: float) -> float:
         """The logarithm of the sum of all exponentials; `top` is the largest logit.

@@ -3,10 +3,12 @@
 Owns: the queue of jobs, who runs next, and the thread on which every native call is made.
 The latest INTERACTIVE job of a session supersedes its older ones; a job whose deadline
 has passed or that was cancelled never starts; lower priorities run when nothing else waits
-and give way at the next step.
+and give way at the next step: WARMUP is put back and goes on later, SPECULATIVE is cancelled.
+A newer job of a document supersedes what prepared an older state of it (`jobs.fate`).
 
 Invariant: every submitted job is settled exactly once. Nothing outside `_work` touches the
-decoder. The lock guards the queue only and is never held during a native call.
+decoder. The lock guards the queue only and is never held during a native call. A job that is
+put back is in the queue or running at any time, never both or neither.
 
 Threads: `submit`, `generate`, `close` and the properties from any; `_work` on its own.
 """
@@ -18,7 +20,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from pathlib import Path
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Cancelled, Clock
 from slm_lsp.engine.base import (
@@ -29,50 +31,15 @@ from slm_lsp.engine.base import (
     PromptError,
     Superseded,
 )
-from slm_lsp.engine.run import Run, Sequence
-from slm_lsp.types import (
-    EngineState,
-    Finish,
-    Generation,
-    GenerationRequest,
-    ModelInfo,
-    Priority,
-)
+from slm_lsp.engine.jobs import Fate, Job, fate
+from slm_lsp.engine.kv import KvCache
+from slm_lsp.engine.rates_file import RatesFile, rates_path
+from slm_lsp.engine.run import Preempted, Run
+from slm_lsp.types import EngineState, Finish, Generation, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
-
-
-class Job:
-    """A request in the queue or running, and the promise of its answer."""
-
-    def __init__(self, request: GenerationRequest) -> None:
-        self.request = request
-        self.future: Future[Generation] = Future()
-        self.run: Run | None = None
-
-    def settle(self, outcome: Generation | Exception) -> bool:
-        """Answer, unless somebody has already; tell whether this was the answer."""
-        if self.future.done():
-            return False
-        try:
-            if isinstance(outcome, Exception):
-                self.future.set_exception(outcome)
-            else:
-                self.future.set_result(outcome)
-        except InvalidStateError:  # another thread was first
-            return False
-        return True
-
-    def stop(self, reason: Exception) -> None:
-        """Answer at once and let the running step, if any, be the last."""
-        if self.settle(reason):
-            self.request.cancel.cancel()
-
-    def partial(self) -> Generation:
-        """What there is so far, as if the deadline had passed now."""
-        return self.run.partial() if self.run else Generation("", Finish.DEADLINE)
 
 
 class Scheduler:
@@ -83,15 +50,19 @@ class Scheduler:
         load: Callable[[], Decoder],
         clock: Clock = SYSTEM_CLOCK,
         on_state: Callable[[EngineState], None] | None = None,
+        rates_folder: Path | None = None,
     ) -> None:
+        """`load` runs on the engine's thread; measured rates are kept in `rates_folder`."""
         self._load = load
         self._clock = clock
         self._on_state = on_state
+        self._rates_folder = rates_folder
+        self._rates_file: RatesFile | None = None
         self._stats = EngineStats()
         self._state = EngineState.LOADING
         self._failure: str | None = None
         self._info: ModelInfo | None = None
-        self._sequence: Sequence | None = None
+        self._kv: KvCache | None = None
         self._jobs: list[Job] = []
         self._running: Job | None = None
         self._changed = threading.Condition()
@@ -112,7 +83,11 @@ class Scheduler:
     def stats(self) -> EngineStats:
         with self._changed:
             n_queued = len(self._jobs) + (self._running is not None)
-        return dataclasses.replace(self._stats, n_queued=n_queued)
+        stats = dataclasses.replace(self._stats, n_queued=n_queued)
+        if self._kv is not None:
+            stats.prefill_ms_per_token = self._kv.rates.prefill_ms_per_token
+            stats.decode_ms = self._kv.rates.decode_ms
+        return stats
 
     def start(self) -> None:
         """Load the model and begin to serve, on a thread of its own."""
@@ -150,12 +125,15 @@ class Scheduler:
     def _make_way(self, new: GenerationRequest) -> None:
         """Stop what a new request makes pointless or must not wait for."""
         for job in self._jobs_held():
-            old = job.request
-            both_interactive = old.priority is new.priority is Priority.INTERACTIVE
-            if both_interactive and old.session == new.session:
-                job.stop(Superseded())
-            elif job is self._running and old.priority > new.priority:
-                job.stop(Cancelled())
+            match fate(job.request, new, is_running=job is self._running):
+                case Fate.SUPERSEDED:
+                    job.stop(Superseded())
+                case Fate.CANCELLED:
+                    job.stop(Cancelled())
+                case Fate.GIVES_WAY:
+                    job.give_way()
+                case Fate.STAYS:
+                    pass
 
     def _jobs_held(self) -> list[Job]:
         return [*self._jobs, *([self._running] if self._running else [])]
@@ -181,8 +159,10 @@ class Scheduler:
             self.run_next()
         while self.run_next():  # settled by `close`; this only counts them
             pass
-        if self._sequence is not None:
-            self._sequence.decoder.close()
+        if self._kv is not None:
+            if self._rates_file is not None:
+                self._rates_file.save(self._kv.rates)
+            self._kv.decoder.close()
 
     def load(self) -> None:
         """Load the model; tests without a thread call this and `run_next` themselves."""
@@ -194,7 +174,12 @@ class Scheduler:
             self._failure = str(error) or repr(error)
             self._become(EngineState.FAILED)
             return
-        self._sequence = Sequence(decoder, self._clock, self._stats)
+        rates = None
+        if self._rates_folder is not None:
+            path = rates_path(self._rates_folder, decoder.info.name)
+            self._rates_file = RatesFile(path, self._clock.now_ms())
+            rates = self._rates_file.read()
+        self._kv = KvCache(decoder, self._clock, self._stats, rates)
         self._info = decoder.info
         self._become(EngineState.READY)
 
@@ -217,23 +202,34 @@ class Scheduler:
             job = min(self._jobs, key=lambda job: job.request.priority)
             self._jobs.remove(job)
             self._running = job
+        outcome: Generation | Exception | None = None
         try:
-            job.settle(self._answer(job))
+            if (outcome := self._answer(job)) is not None:
+                job.settle(outcome)
         finally:
             with self._changed:
                 self._running = None
+                if outcome is None:  # it gave way; it is next among its equals
+                    job.give_way(False)
+                    self._jobs.insert(0, job)
+        if self._rates_file is not None and self._kv is not None:
+            self._rates_file.save_if_due(self._kv.rates, self._clock.now_ms())
         return True
 
-    def _answer(self, job: Job) -> Generation | Exception:
+    def _answer(self, job: Job) -> Generation | Exception | None:
+        """The job's outcome; None if it gave way."""
         request, stats = job.request, self._stats
-        assert self._sequence is not None
+        assert self._kv is not None
         try:
             request.cancel.raise_if_cancelled()
             if request.deadline.expired():
                 stats.n_expired += 1
                 return Generation("", Finish.DEADLINE)
-            job.run = Run(self._sequence, request, self._clock)
+            job.run = Run(self._kv, request, self._clock, job.gives_way)
             generation = job.run.finish()
+        except Preempted:
+            stats.n_preempted += 1
+            return None
         except Cancelled as error:
             stats.n_cancelled += 1
             return error

@@ -38,6 +38,7 @@ def measure(config: Config, path: Path, name: str, n_prompt: int, n_decode: int)
         n_ctx=n_prompt + n_decode + 64,
         n_threads=config.n_threads,
         n_threads_batch=config.n_threads_batch,
+        n_sequences=1,
     )
     try:
         loaded_ms = SYSTEM_CLOCK.now_ms()

@@ -39,6 +39,14 @@ def edits_of(changes: Iterable[ContentChange]) -> list[Edit]:
     return edits
 
 
+def end_of(document: Document, edits: list[Edit]) -> int | None:
+    """Where the last of the edits that gave `document` ends, None if that says nothing."""
+    last = edits[-1] if edits else None
+    if last is None or last.start is None or last.end is None:
+        return None
+    return document.offset_at(min(last.start, last.end)) + len(last.text)
+
+
 def inline_trigger(kind: lsp.InlineCompletionTriggerKind | None) -> Trigger:
     """Which budget an inline request has."""
     invoked = kind == lsp.InlineCompletionTriggerKind.Invoked

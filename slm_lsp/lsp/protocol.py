@@ -26,7 +26,7 @@ from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_meth
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 from slm_lsp.lsp.convert import ContentChange, edits_of
-from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore
+from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore, Edit
 from slm_lsp.text.position import Encoding
 from slm_lsp.types import DocumentSnapshot
 
@@ -50,6 +50,8 @@ class SlmProtocol(LanguageServerProtocol):
         # Told of every document that the client opens or closes, cells included.
         self.on_open: Callable[[DocumentSnapshot], None] = lambda snapshot: None
         self.on_close: Callable[[str], None] = lambda uri: None
+        # Told of every change, and of what changed, in order.
+        self.on_change: Callable[[str, list[Edit]], None] = lambda uri, edits: None
 
     def document(self, uri: str) -> Document:
         """An open document, or the error that its request is answered with."""
@@ -171,10 +173,13 @@ class SlmProtocol(LanguageServerProtocol):
         identifier: lsp.VersionedTextDocumentIdentifier,
         changes: Iterable[ContentChange],
     ) -> None:
+        edits = edits_of(changes)
         try:
-            self.documents.change(identifier.uri, identifier.version, edits_of(changes))
+            self.documents.change(identifier.uri, identifier.version, edits)
         except DocumentNotOpen as error:
             log.warning("%s", error)
+        else:
+            self.on_change(identifier.uri, edits)
 
     def _close(self, identifiers: Iterable[lsp.TextDocumentIdentifier]) -> None:
         for identifier in identifiers:

@@ -33,16 +33,24 @@ from slm_lsp.engine.base import Engine
 from slm_lsp.lsp import convert
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
-from slm_lsp.text.document import Document
+from slm_lsp.text.document import Document, Edit
 from slm_lsp.trace import Trace
 from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trigger
 
 if TYPE_CHECKING:
-    from slm_lsp.completion.completer import Completer, Outcome
+    from slm_lsp.completion.completer import Completer
+    from slm_lsp.completion.outcome import Outcome
+    from slm_lsp.completion.policy import Policy
 
 log = logging.getLogger(__name__)
 
 STATS_COMMAND = "slm-lsp.stats"
+# What a client that counts may tell.
+SHOWN_NOTIFICATION = "slm-lsp/didShowCompletion"
+ACCEPTED_NOTIFICATION = "slm-lsp/didAcceptCompletion"
+# Without a request for so long after a change, the user is thinking or has accepted: longer
+# than most pauses within a word, shorter than it takes to read a suggestion.
+IDLE_S = 0.4
 TRIGGER_CHARACTERS = list(".([{,:= \n")
 
 
@@ -70,6 +78,7 @@ class SlmServer(LanguageServer):
         problems: list[str],
         clock: Clock = SYSTEM_CLOCK,
         make_converter: Callable[[], Converter] = default_converter,
+        policy: Policy | None = None,
     ) -> None:
         notebooks = lsp.NotebookDocumentSyncOptions(
             notebook_selector=[
@@ -90,12 +99,15 @@ class SlmServer(LanguageServer):
         self.trace = trace
         self.completer: Completer | None = None
         self._make_engine = make_engine
+        self._policy = policy
         self._problems = problems
         self._progress = LoadProgress(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
+        self._idle: dict[str, asyncio.TimerHandle] = {}
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed
+        self.protocol.on_change = self._changed
         _register(self)
 
     # --- the engine ---
@@ -127,7 +139,7 @@ class SlmServer(LanguageServer):
         # Imported only now: `initialize` is answered without the pipeline.
         from slm_lsp.completion.completer import Completer
 
-        self.completer = Completer(engine, self.config, self.trace, self._latest_text)
+        self.completer = Completer(engine, self.config, self.trace, self._latest_text, self._policy)
 
     def _from_engine(self, call: Callable[..., None], *args: Any) -> None:
         """Go on with a report of the engine's thread on the loop."""
@@ -140,6 +152,8 @@ class SlmServer(LanguageServer):
     def _engine_is(self, state: EngineState) -> None:
         assert self.completer is not None
         self._progress.end("ready" if state is EngineState.READY else "failed")
+        if state is EngineState.READY:
+            self.completer.ready()
         if state is EngineState.FAILED:
             self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
 
@@ -150,6 +164,8 @@ class SlmServer(LanguageServer):
 
     def _stop_engine(self) -> None:
         """Close the engine on another thread, as it may be within a native step."""
+        for uri in list(self._idle):
+            self._awake(uri)
         if self.completer is not None and self._stopping is None:
             self.completer.close()
             self._stopping = threading.Thread(target=self.completer.engine.close, daemon=True)
@@ -171,7 +187,27 @@ class SlmServer(LanguageServer):
         assert self.completer is not None
         self.completer.opened(snapshot)
 
+    def _changed(self, uri: str, edits: list[Edit]) -> None:
+        """Wait for the end of typing; every further change begins anew."""
+        self._awake(uri)
+        if self.completer is not None and self._stopping is None:
+            loop = asyncio.get_running_loop()
+            offset = convert.end_of(self.protocol.document(uri), edits)
+            self._idle[uri] = loop.call_later(IDLE_S, self._is_idle, uri, offset)
+
+    def _is_idle(self, uri: str, offset: int | None) -> None:
+        del self._idle[uri]
+        document = self.latest(uri)
+        if document is not None and self.completer is not None:
+            self.completer.idle(document.snapshot(), offset)
+
+    def _awake(self, uri: str) -> None:
+        timer = self._idle.pop(uri, None)
+        if timer is not None:
+            timer.cancel()
+
     def _closed(self, uri: str) -> None:
+        self._awake(uri)
         if self.completer is not None:
             self.completer.closed(uri)
 
@@ -197,6 +233,7 @@ class SlmServer(LanguageServer):
             deadline=Deadline(RECEIVED_MS.get() + budget_ms, self.protocol.clock),
             cancel=CancelToken(),
         )
+        self._awake(uri)
         self.start_engine()
         assert self.completer is not None
         return await self.completer.complete(request)
@@ -248,6 +285,16 @@ def _register(server: SlmServer) -> None:
         outcome = await server.complete(uri, params.position, Trigger.AUTOMATIC)
         return convert.popup_list(server.latest(uri), outcome.completion)
 
+    @server.feature(SHOWN_NOTIFICATION)
+    def shown(params: Any) -> None:
+        if server.completer is not None:
+            server.completer.tally.n_shown += 1
+
+    @server.feature(ACCEPTED_NOTIFICATION)
+    def accepted(params: Any) -> None:
+        if server.completer is not None:
+            server.completer.tally.n_accepted += 1
+
     @server.command(STATS_COMMAND)
     def stats() -> dict[str, Any]:
         return _stats(server)
@@ -263,6 +310,7 @@ def _stats(server: SlmServer) -> dict[str, Any]:
     }
     if server.completer is not None:
         engine = server.completer.engine
+        counters |= server.completer.tally.summary()
         counters["state"] = str(engine.state)
         counters["engine"] = dataclasses.asdict(engine.stats())
     return counters

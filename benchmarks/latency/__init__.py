@@ -1,0 +1,1 @@
+"""Replay of typing against a real server, ours and others."""

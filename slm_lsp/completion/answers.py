@@ -1,0 +1,135 @@
+"""From a text, whoever wrote it, to an answer; and what is remembered of it.
+
+Owns: the typed-through memory, and the fit of every answer into the document as it is when
+it is given.
+
+Invariant: every text goes through the same post-processing. What is remembered is what was,
+or could have been, shown; nothing is remembered for a document that is closed.
+
+Threads: the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from slm_lsp.completion import postprocess, reuse
+from slm_lsp.completion.outcome import Outcome
+from slm_lsp.completion.place import Place
+from slm_lsp.completion.policy import Policy
+from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.completion.typed_through import TypedThrough
+from slm_lsp.context.languages import language_of
+from slm_lsp.types import (
+    Completion,
+    CompletionContext,
+    CompletionRequest,
+    DocumentSnapshot,
+    Finish,
+    Generation,
+    Origin,
+    Trigger,
+)
+
+
+class Answers:
+    """See the module. `end_of_word` knows the words of the open files."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        latest_text: Callable[[str], str | None] | None,
+        end_of_word: Callable[[str], str | None],
+    ) -> None:
+        self._policy = policy
+        self._latest_text = latest_text
+        self._end_of_word = end_of_word
+        self._typed_through = TypedThrough()
+
+    def remembered(self, request: CompletionRequest) -> Outcome | None:
+        """The answer for a place that has one."""
+        if not self._policy.reuse:
+            return None
+        snapshot, offset = request.snapshot, request.offset
+        found = self._typed_through.lookup(snapshot.uri, snapshot.text, offset)
+        # Who asks for it by hand gets more time than there was when a deadline cut the text.
+        if found is None or (request.trigger is Trigger.INVOKED and not found.complete):
+            return None
+        if not found.text:
+            return Outcome(None, RejectReason.REMEMBERED_EMPTY)
+        return self._fitted(request, found.text, Origin.REUSED)
+
+    def of_model(
+        self, request: CompletionRequest, context: CompletionContext, generation: Generation
+    ) -> Outcome:
+        """The answer that a generation is."""
+        text = self.learn(request.snapshot, request.offset, context, generation)
+        if isinstance(text, RejectReason):
+            return Outcome(None, text, generation)
+        return self._fitted(request, text, Origin.MODEL, generation)
+
+    def lexical(
+        self, request: CompletionRequest, context: CompletionContext, outcome: Outcome, text: str
+    ) -> Outcome:
+        """The open files' answer, or the outcome that there was without it."""
+        shown = postprocess.apply(text, self._place(request.snapshot, context, Finish.STOP))
+        if isinstance(shown, RejectReason):
+            return outcome
+        fitted = self._fitted(request, shown, Origin.LEXICAL, outcome.generation)
+        return replace(fitted, detail=str(outcome.reject)) if fitted.completion else outcome
+
+    def learn(
+        self,
+        snapshot: DocumentSnapshot,
+        offset: int,
+        context: CompletionContext,
+        generation: Generation,
+    ) -> str | RejectReason:
+        """What may be shown of a generation, which is remembered for its place."""
+        finish = generation.finish
+        text = postprocess.apply(generation.text, self._place(snapshot, context, finish))
+        complete = finish is not Finish.DEADLINE
+        if not self._policy.reuse or self.latest_text(snapshot) is None:
+            return text
+        if not isinstance(text, RejectReason):
+            self._typed_through.remember(
+                snapshot.uri, snapshot.text, offset, text, complete=complete
+            )
+        elif complete and text is RejectReason.EMPTY:
+            self._typed_through.remember(snapshot.uri, snapshot.text, offset, "", complete=True)
+        return text
+
+    def knows(self, snapshot: DocumentSnapshot, offset: int) -> bool:
+        """Whether a place has an answer already."""
+        found = self._typed_through.lookup(snapshot.uri, snapshot.text, offset)
+        return found is not None
+
+    def latest_text(self, snapshot: DocumentSnapshot) -> str | None:
+        """A document's text as it is now, None once it is closed."""
+        return self._latest_text(snapshot.uri) if self._latest_text else snapshot.text
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document."""
+        self._typed_through.forget(uri)
+
+    def _place(
+        self, snapshot: DocumentSnapshot, context: CompletionContext, finish: Finish
+    ) -> Place:
+        place = Place.of(context, finish, language_of(snapshot.language))
+        return replace(place, end_of_word=self._end_of_word)
+
+    def _fitted(
+        self,
+        request: CompletionRequest,
+        text: str,
+        origin: Origin,
+        generation: Generation | None = None,
+    ) -> Outcome:
+        """The text in the document as it is now."""
+        completion = Completion(text, request.offset, request.offset, origin)
+        latest = self.latest_text(request.snapshot)
+        fitted = None
+        if latest is not None:
+            fitted = reuse.refit(completion, request.snapshot.text, latest)
+        return Outcome(fitted, None if fitted else RejectReason.MOVED_ON, generation)

@@ -1,0 +1,235 @@
+"""The completer's worker: syntax trees, contexts, prompts and the index of open files.
+
+Owns: the `slm-context` thread and all that only it touches, and the share of a request's
+time that looking at the document may take.
+
+Invariant: nothing is parsed or indexed on the event loop, and nobody waits for the worker
+past a deadline. What is only caught up with gives way to a request.
+
+Threads: public methods on the event loop; `_prepare`, `_parse`, `_index`, `_guess` and
+`_forget` on the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from slm_lsp.completion import lexical
+from slm_lsp.completion.token_index import TokenIndex
+from slm_lsp.config import Config
+from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.prompt import budget, fim
+from slm_lsp.text.whitespace import columns
+from slm_lsp.trace import Span
+from slm_lsp.types import (
+    CompletionContext,
+    DocumentSnapshot,
+    FimTemplate,
+    ModelInfo,
+    Prompt,
+    Want,
+)
+
+if TYPE_CHECKING:
+    from slm_lsp.context.syntax import SyntaxTrees
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Of the time that is left, a parse may take this part; then the last tree has to do, and the
+# parse is caught up with while the engine works. In a file of 10,000 lines an edit that adds a
+# statement costs the parser 13 ms, and one that breaks the syntax up to 100 ms.
+PARSE_SHARE = 0.004
+# Room in the model's context for control tokens and for text denser than estimated.
+SPARE_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look, for whom: `model` None asks for no prompt. What is `supposed` is not in
+    the document; it is read without a tree, so that the document's own stays."""
+
+    snapshot: DocumentSnapshot
+    offset: int
+    deadline: Deadline
+    cancel: CancelToken
+    model: ModelInfo | None
+    supposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the worker makes of a target; no prompt where nothing is wanted."""
+
+    context: CompletionContext
+    prompt: Prompt | None
+
+
+class WorkerClosed(Exception):
+    """The completer was closed while somebody waited for its worker."""
+
+
+class Preparer:
+    """See the module. Close it to end its worker."""
+
+    def __init__(self) -> None:
+        self.index = TokenIndex()
+        self.closed = False
+        self._trees: SyntaxTrees | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
+        self._template: tuple[ModelInfo, FimTemplate] | None = None
+        # Requests whose context is not extracted yet; what is only caught up with gives way.
+        self._n_waiting = 0
+
+    async def prepare(self, target: Target, config: Config, span: Span) -> Prepared | None:
+        """Context and prompt of a place; None where that took too long.
+
+        Raises WorkerClosed.
+        """
+        template = self.template_of(target.model) if target.model is not None else None
+        work = self._run(self._prepare, target, config, template, span)
+        self._n_waiting += 1
+        work.add_done_callback(self._extracted)
+        return await result_of(work, target.deadline)
+
+    def guess(self, snapshot: DocumentSnapshot, offset: int) -> asyncio.Future[str]:
+        """Begin to look what the open files say of a place. Raises WorkerClosed."""
+        work = self._run(self._guess, snapshot, offset)
+        work.add_done_callback(_look_at)
+        return work
+
+    def follow(self, snapshot: DocumentSnapshot) -> None:
+        """Parse and index a document when there is time."""
+        self._submit(self._parse, snapshot)
+        self._submit(self._index, snapshot)
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document."""
+        self._submit(self._forget, uri)
+
+    def end_of_word(self, beginning: str) -> str | None:
+        """What makes a word of the open files of a `beginning`, see `lexical`."""
+        return lexical.end_of_word(self.index, beginning)
+
+    def template_of(self, info: ModelInfo) -> FimTemplate:
+        """The model's template, chosen once."""
+        if self._template is None or self._template[0] is not info:
+            self._template = (info, fim.choose_template(info))
+        return self._template[1]
+
+    def close(self) -> None:
+        """End the worker."""
+        self.closed = True
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, call: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        if self.closed:
+            raise WorkerClosed
+        return asyncio.get_running_loop().run_in_executor(self._worker, call, *args)
+
+    def _submit(self, call: Callable[[Any], None], value: Any) -> None:
+        if not self.closed:
+            self._worker.submit(_logged, call, value)
+
+    def _extracted(self, work: asyncio.Future[Prepared]) -> None:
+        self._n_waiting -= 1
+        _look_at(work)
+
+    # --- on the worker ---
+
+    def _prepare(
+        self, target: Target, config: Config, template: FimTemplate | None, span: Span
+    ) -> Prepared:
+        from slm_lsp.context.extract import extract
+
+        left_ms = target.deadline.remaining_ms()
+        parse_until = target.deadline.earlier(left_ms * (1 - PARSE_SHARE))
+
+        def stop() -> bool:
+            return target.cancel.cancelled or parse_until.expired()
+
+        trees = None if target.supposed else self._syntax()
+        with span.stage("context"):
+            context = extract(target.snapshot, target.offset, trees, stop)
+        span.note(want=context.want)
+        if context.want is Want.NOTHING or target.model is None or template is None:
+            return Prepared(context, None)
+        with span.stage("prompt"):
+            return Prepared(context, _prompt(context, target.model, template, config))
+
+    def _syntax(self) -> SyntaxTrees:
+        # Imported here, on the worker: `initialize` is answered without any grammar.
+        if self._trees is None:
+            from slm_lsp.context.syntax import SyntaxTrees
+
+            self._trees = SyntaxTrees()
+        return self._trees
+
+    def _busy(self) -> bool:
+        return self._n_waiting > 0
+
+    def _parse(self, snapshot: DocumentSnapshot) -> None:
+        self._syntax().tree(snapshot, self._busy)
+
+    def _index(self, snapshot: DocumentSnapshot) -> None:
+        self.index.update(snapshot.uri, snapshot.text, self._busy)
+
+    def _guess(self, snapshot: DocumentSnapshot, offset: int) -> str:
+        # An edit is followed at once; a document not read yet is left to `_index`.
+        self.index.update(snapshot.uri, snapshot.text, lambda: True)
+        return lexical.guess(self.index, snapshot.uri, snapshot.text, offset)
+
+    def _forget(self, uri: str) -> None:
+        if self._trees is not None:
+            self._trees.forget(uri)
+        self.index.forget(uri)
+
+
+def _prompt(
+    context: CompletionContext, info: ModelInfo, template: FimTemplate, config: Config
+) -> Prompt:
+    block = context.want is Want.BLOCK
+    max_tokens = config.max_block_tokens if block else config.max_line_tokens
+    n_room = info.n_ctx - max_tokens - SPARE_TOKENS
+    window = budget.Window.of(max(1, min(config.prompt_tokens, n_room)))
+    return fim.build(
+        template,
+        budget.fit(context, template, window),
+        fim.stop_rule(context, columns(context.block_indent), config.max_block_lines),
+        max_tokens,
+    )
+
+
+async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:
+    """The work's result, None if it is not done in time. Raises WorkerClosed."""
+    try:
+        await asyncio.wait({work}, timeout=max(0.0, deadline.remaining_ms() / 1e3))
+    except asyncio.CancelledError:
+        work.cancel()
+        raise
+    if not work.done():
+        work.cancel()
+        return None
+    if work.cancelled():
+        raise WorkerClosed
+    return work.result()
+
+
+def _look_at(work: asyncio.Future[Any]) -> None:
+    """Retrieve an exception that nobody may be waiting for any more."""
+    if not work.cancelled():
+        work.exception()
+
+
+def _logged(call: Callable[[Any], None], value: Any) -> None:
+    """Call; an exception would otherwise stay in a future that nobody looks at."""
+    try:
+        call(value)
+    except Exception:
+        log.exception("a document could not be looked at")

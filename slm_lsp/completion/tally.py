@@ -1,0 +1,55 @@
+"""Counters of a session: where answers came from, and how long they took.
+
+Owns: what `slm-lsp.stats` says of completions.
+
+Invariant: bounded; only the last requests' times are kept.
+
+Threads: the event loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+from slm_lsp.completion.outcome import Outcome
+
+N_LATENCIES = 1000
+PERCENTILES = (50, 95, 99)
+
+
+class Tally:
+    """See the module. `n_shown` and `n_accepted` count what the client tells."""
+
+    def __init__(self) -> None:
+        self.origins: Counter[str] = Counter()
+        self.n_shown = 0
+        self.n_accepted = 0
+        self._latencies_ms: deque[float] = deque(maxlen=N_LATENCIES)
+
+    def add(self, outcome: Outcome, request_ms: float) -> None:
+        """Count a finished request."""
+        self._latencies_ms.append(request_ms)
+        if outcome.completion is not None:
+            self.origins[str(outcome.completion.origin)] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as a JSON object."""
+        latencies_ms = sorted(self._latencies_ms)
+        return {
+            "origins": dict(self.origins),
+            "latency_ms": {f"p{p}": percentile(latencies_ms, p) for p in PERCENTILES},
+            "n_latencies": len(latencies_ms),
+            "n_shown": self.n_shown,
+            "n_accepted": self.n_accepted,
+        }
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """The smallest value that `percent` % of the values do not exceed (nearest rank)."""
+    if not ordered:
+        return None
+    rank = max(1, math.ceil(percent / 100 * len(ordered)))
+    return round(ordered[rank - 1], 3)

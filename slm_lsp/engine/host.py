@@ -1,0 +1,71 @@
+"""The daemon's process: its lock, its socket, its signals and its end.
+
+Owns: the rule that one place has one daemon. The life lock is held from before the socket is
+made until the process ends, so the kernel frees it whatever ends the process.
+
+Invariant: a second daemon of the same place ends with ALREADY_RUNNING and touches nothing; the
+socket file is unlinked only under the lock.
+
+Threads: the main thread; it runs the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from slm_lsp.engine.base import Engine
+from slm_lsp.engine.daemon import Daemon
+from slm_lsp.engine.rendezvous import Place
+from slm_lsp.types import EngineState
+
+log = logging.getLogger(__name__)
+
+ALREADY_RUNNING = 3
+
+OnState = Callable[[EngineState], None]
+OnProgress = Callable[[str, float | None], None]
+MakeEngine = Callable[[OnState, OnProgress], Engine]
+
+
+def run(place: Place, key: str, make_engine: MakeEngine, idle_s: float) -> int:
+    """Be the daemon of `place` until it is to end. The exit status is returned."""
+    from filelock import Timeout
+
+    lock = place.life_lock()
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("slm-lsp: a daemon for this model runs already", file=sys.stderr)
+        return ALREADY_RUNNING
+    with lock:
+        stuck = asyncio.run(_serve(place, key, make_engine, idle_s))
+    if stuck:
+        # Ending Python under a thread that is in native code may abort the process.
+        sys.stderr.flush()
+        os._exit(1)
+    return 0
+
+
+async def _serve(place: Place, key: str, make_engine: MakeEngine, idle_s: float) -> bool:
+    """Serve; tell whether the engine's thread was left in a native step."""
+    daemon = Daemon(key, idle_s)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop, "stopped by a signal")
+    sock = place.listen()
+    engine = make_engine(daemon.engine_is, daemon.report)
+    log.info("daemon %d listens at %s", os.getpid(), place.socket_path)
+    try:
+        await daemon.serve(sock, engine)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            place.socket_path.unlink()
+        if not daemon.stuck:
+            engine.close()
+    return daemon.stuck

@@ -1,0 +1,283 @@
+"""What the completer does in the background, and when it stops.
+
+Owns: cut texts that are finished, suggestions behind suggestions, prompts read ahead.
+
+Invariant: engine calls are counted by priority; no sleep: the engine says when it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from completer_scene import Scene
+
+from slm_lsp.completion.ahead import unknown_place
+from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
+from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.engine.fake import FakeEngine
+from slm_lsp.prompt import fim
+from slm_lsp.prompt.budget import Window
+from slm_lsp.types import (
+    DocumentSnapshot,
+    EngineState,
+    FimTemplate,
+    Finish,
+    Generation,
+    GenerationRequest,
+    Origin,
+    Priority,
+    Text,
+)
+
+AT = "def f(x):\n    return {}<CURSOR>\n"
+URI = "file:///a.py"
+
+
+class BackgroundEngine(FakeEngine):
+    """Holds what is in the background until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    def of(self, priority: Priority) -> list[GenerationRequest]:
+        return [each for each in self.requests if each.priority is priority]
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        if request.priority is Priority.INTERACTIVE:
+            return await super().generate(request)
+        self.requests.append(request)
+        self.asked.set()
+        await self.release.wait()
+        self.requests.remove(request)
+        return await super().generate(request)
+
+
+class BackgroundScene(Scene):
+    def __init__(self, folder: Path, **on: bool) -> None:
+        super().__init__(folder, dataclasses.replace(PLAIN, reuse=True, **on))
+        self.completer.engine = self.background = self.engine = BackgroundEngine()
+
+    async def landed(self, session: str = "s") -> None:
+        flight = self.completer._flights.background(session)
+        self.background.release.set()
+        if flight is not None:
+            await flight.landed.wait()
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Iterator[BackgroundScene]:
+    made = BackgroundScene(tmp_path, carry_on=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Iterator[BackgroundScene]:
+    made = BackgroundScene(tmp_path, speculate=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[BackgroundScene]:
+    made = BackgroundScene(tmp_path, warm_ahead=True)
+    yield made
+    made.close()
+
+
+# --- a cut text goes on ---
+
+
+async def cut_short(scene: BackgroundScene, says: str = "x + 1 + val") -> None:
+    scene.engine.enqueue(Generation(says, Finish.DEADLINE))
+    await scene.complete(AT.format(""))
+    await scene.background.asked.wait()
+
+
+async def test_a_cut_text_is_finished_for_the_next_keystroke(cut: BackgroundScene) -> None:
+    await cut_short(cut)
+    first, again = cut.engine.requests
+    assert (again.prompt, again.priority) == (first.prompt, Priority.SPECULATIVE)
+    assert again.deadline.remaining_ms() == BACKGROUND_MS
+    assert again.cancel is not first.cancel
+    cut.engine.enqueue("x + 1 + value * 2")
+    await cut.landed()
+    outcome = await cut.complete(AT.format("x"))
+    assert outcome.completion is not None
+    assert (outcome.completion.text, outcome.completion.origin) == (
+        *(" + 1 + value * 2", Origin.REUSED),
+    )
+    assert len(cut.engine.requests) == 2
+
+
+async def test_what_agrees_with_a_cut_text_waits_for_its_end(cut: BackgroundScene) -> None:
+    await cut_short(cut, "val")
+    cut.engine.enqueue("value * 2")
+    waiting = asyncio.create_task(cut.complete(AT.format("va")))
+    await asyncio.sleep(0)
+    await cut.landed()
+    completion = (await waiting).completion
+    assert completion is not None
+    assert (completion.text, completion.origin) == ("lue * 2", Origin.REUSED)
+    assert len(cut.engine.requests) == 2
+
+
+async def test_what_does_not_agree_ends_it(cut: BackgroundScene) -> None:
+    await cut_short(cut)
+    background = cut.engine.requests[-1]
+    cut.engine.enqueue("yield_")
+    completion = (await cut.complete(AT.format("y"))).completion
+    assert completion is not None
+    assert completion.origin is Origin.MODEL
+    assert background.cancel.cancelled
+
+
+async def test_a_closed_document_ends_it(cut: BackgroundScene) -> None:
+    await cut_short(cut)
+    cut.completer.closed(URI)
+    assert cut.engine.requests[-1].cancel.cancelled
+
+
+async def test_a_closed_completer_ends_it(cut: BackgroundScene) -> None:
+    await cut_short(cut)
+    cut.completer.close()
+    assert cut.engine.requests[-1].cancel.cancelled
+
+
+async def test_an_old_requests_text_is_left_cut(cut: BackgroundScene) -> None:
+    def moved() -> None:
+        cut.text = "something else"
+
+    cut.engine.before_answer = moved
+    cut.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    assert (await cut.complete(AT.format(""))).reject is RejectReason.MOVED_ON
+    assert len(cut.engine.requests) == 1
+
+
+async def test_a_failure_in_the_background_harms_nobody(
+    cut: BackgroundScene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cut_short(cut)
+    cut.engine.enqueue(RuntimeError("a bug"))
+    await cut.landed()
+    assert "work in the background failed" in caplog.text
+    cut.engine.enqueue("y")
+    assert (await cut.complete(AT.format("z + "))).completion is not None
+
+
+# --- as if accepted ---
+
+
+async def show(scene: BackgroundScene) -> GenerationRequest:
+    scene.engine.enqueue("x + 1")
+    await scene.complete(AT.format(""))
+    await scene.background.asked.wait()
+    return scene.engine.requests[-1]
+
+
+async def test_the_next_suggestion_is_ready_on_tab(shown: BackgroundScene) -> None:
+    supposed = await show(shown)
+    assert supposed.priority is Priority.SPECULATIVE
+    texts = [each.text for each in supposed.prompt.segments if isinstance(each, Text)]
+    prompt = "".join(texts) + supposed.prompt.heal
+    assert "return x + 1" in prompt
+    shown.engine.enqueue(" + y")
+    await shown.landed()
+    completion = (await shown.complete(AT.format("x + 1"))).completion
+    assert completion is not None
+    assert (completion.text, completion.origin) == (" + y", Origin.REUSED)
+    assert len(shown.background.of(Priority.INTERACTIVE)) == 1
+
+
+async def test_typing_through_keeps_it_and_anything_else_ends_it(shown: BackgroundScene) -> None:
+    supposed = await show(shown)
+    await shown.complete(AT.format("x "))
+    assert not supposed.cancel.cancelled
+    assert len(shown.engine.requests) == 2
+    shown.engine.enqueue("z")
+    await shown.complete(AT.format("y + "))
+    assert supposed.cancel.cancelled
+
+
+async def test_what_is_supposed_leaves_the_documents_tree(shown: BackgroundScene) -> None:
+    await show(shown)
+    trees = shown.completer._preparer._trees
+    assert trees is not None
+    assert [each.text for each in trees._parsed.values()] == [AT.format("").replace("<CURSOR>", "")]
+
+
+async def test_nothing_is_supposed_of_silence(shown: BackgroundScene) -> None:
+    shown.engine.enqueue("")
+    await shown.complete(AT.format(""))
+    assert shown.completer._flights.background("s") is None
+
+
+# --- before a request ---
+
+
+def snapshot(text: str) -> DocumentSnapshot:
+    return DocumentSnapshot(URI, 1, "python", text)
+
+
+async def test_an_idle_document_is_read_where_it_was_edited(warm: BackgroundScene) -> None:
+    text = warm.text = "def f(x):\n    return \n"
+    warm.completer.idle(snapshot(text), len(text) - 1)
+    await warm.background.asked.wait()
+    (request,) = warm.engine.requests
+    assert (request.priority, request.prompt.max_tokens) == (Priority.WARMUP, 0)
+    texts = "".join(each.text for each in request.prompt.segments if isinstance(each, Text))
+    assert texts.startswith("def f(x):\n    return")
+    # The next request of the session ends it.
+    warm.engine.enqueue("x")
+    real = dataclasses.replace(warm.request(AT.format("")), session=URI)
+    assert (await warm.completer.complete(real)).completion is not None
+    assert request.cancel.cancelled
+
+
+async def test_what_was_just_asked_for_is_not_read_again(warm: BackgroundScene) -> None:
+    warm.engine.enqueue("x")
+    request = dataclasses.replace(warm.request(AT.format("")), session=URI)
+    await warm.completer.complete(request)
+    for offset in (request.offset, None):
+        warm.completer.idle(request.snapshot, offset)
+    assert warm.completer._flights.background(URI) is None
+
+
+async def test_a_document_opened_while_loading_is_read_once_ready(warm: BackgroundScene) -> None:
+    warm.engine.state = EngineState.LOADING
+    warm.text = "x = 1\n"
+    warm.completer.opened(snapshot(warm.text))
+    assert warm.completer._flights.background(URI) is None
+    warm.engine.state = EngineState.READY
+    warm.completer.ready()
+    await warm.background.asked.wait()
+    assert warm.engine.requests[0].priority is Priority.WARMUP
+
+
+def test_where_a_document_is_read_whose_cursor_is_not_known() -> None:
+    suffix_first = FimTemplate("spm", ("<s>", "{suffix}", "<p>", "{prefix}"))
+    prefix_first = FimTemplate("psm", ("<p>", "{prefix}", "<s>", "{suffix}", "<m>"))
+    assert unknown_place("x" * 50, suffix_first, 1024) is None
+    assert unknown_place("x" * 50, prefix_first, 1024) == 50
+    assert unknown_place("x" * 9000, fim.PREFIX_ONLY, 1024) == Window.of(1024).prefix_chars
+
+
+async def test_all_but_speculation_is_on_unless_switched_off(tmp_path: Path) -> None:
+    assert all(dataclasses.astuple(dataclasses.replace(Policy(), speculate=True)))
+    assert not Policy().speculate
+    assert not any(dataclasses.astuple(PLAIN))
+    scene = BackgroundScene(tmp_path)
+    scene.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    await scene.complete(AT.format(""))
+    scene.completer.idle(snapshot("x"), 1)
+    scene.completer.opened(snapshot("x"))
+    assert len(scene.engine.requests) == 1
+    assert scene.completer._flights.background("s") is None
+    assert scene.completer._flights.background(URI) is None
+    scene.close()
