@@ -213,8 +213,8 @@ async def test_a_real_server_answers_the_last_key_and_is_told_of_every_edit() ->
         assert answers == [Answer(Shown(5, 5, "value + 1"))]
         work = await ours.end()
         assert len(work.prefilled_each) == 1
-        assert work.prefilled_each[0] > 0
-        assert work.n_prefilled >= work.prefilled_each[0]
+        # The keystroke itself may find all of its prompt read ahead.
+        assert work.n_prefilled >= max(1, work.prefilled_each[0])
         assert work.n_decoded > 0
     finally:
         await ours.stop()

@@ -17,6 +17,7 @@ import os
 import socket
 import stat
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,10 @@ def runtime_directory() -> Path:
     if not base:
         import platformdirs
 
-        base = os.path.dirname(platformdirs.user_runtime_dir("slm-lsp", appauthor=False))
+        with warnings.catch_warnings():
+            # Where the system names none, one under the temporary folder is checked below.
+            warnings.simplefilter("ignore")
+            base = os.path.dirname(platformdirs.user_runtime_dir("slm-lsp", appauthor=False))
     return private_directory(private_parent(Path(base)) / "slm-lsp")
 
 
