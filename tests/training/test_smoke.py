@@ -36,7 +36,8 @@ def command(work: Path, *more: str) -> None:
 
 
 def complete(model: Path) -> str:
-    """What the server would insert after `def add(a, b):` of a file."""
+    """What the server would insert after `def add(a, b):`, or why nothing: the model is of no use,
+    but it must load and be asked."""
     done = subprocess.run(
         [sys.executable, "-m", "slm_lsp", "complete", "--model", str(model), "example.py:2:1"],
         cwd=model.parent,
@@ -45,8 +46,8 @@ def complete(model: Path) -> str:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == 0 or "no completion: " in done.stderr, done.stderr
+    return done.stdout or done.stderr
 
 
 def test_one_command_makes_a_model_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
