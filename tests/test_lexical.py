@@ -214,15 +214,6 @@ def test_brackets_alone_are_no_match() -> None:
     check("}), (<CURSOR>\n", "", "}), (one)\n")
 
 
-def test_a_draft_goes_over_line_ends() -> None:
-    index = TokenIndex()
-    index.update("b", OTHER)
-    index.update("a", "with open(path, ")
-    drafted = lexical.draft(index, "a", "with open(path, ", 16, 60)
-    assert drafted == OTHER[OTHER.index("encoding") :][:60]
-    assert lexical.draft(index, "a", "nothing", 7, 60) == ""
-
-
 # --- the completer ---
 
 SAID = "alpha = compute(beta, gamma)\n"

@@ -120,10 +120,10 @@ READ, WRITE = os.O_RDONLY | os.O_CLOEXEC, os.O_WRONLY | os.O_CREAT
 @pytest.mark.parametrize(
     ("event", "arguments"),
     [
-        ("open", ("/tmp/a", "w", WRITE)),
-        ("open", (b"/tmp/a", None, WRITE)),
+        ("open", ("/elsewhere/a", "w", WRITE)),
+        ("open", (b"/elsewhere/a", None, WRITE)),
         ("open", ("../a", "a", os.O_APPEND)),
-        ("open", ("/tmp/a", "r+", os.O_RDWR)),
+        ("open", ("/elsewhere/a", "r+", os.O_RDWR)),
         ("os.remove", ("a", -1)),
         ("os.chdir", ("/",)),
         ("os.kill", (1, 9)),

@@ -13,7 +13,6 @@ import random
 import time
 
 from slm_lsp.completion.completer import Completer
-from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.engine.fake import FakeEngine
@@ -46,7 +45,7 @@ async def run(n_requests: int) -> tuple[list[float], list[float]]:
     uri = "file:///big.py"
     document = store.open(uri, "python", 0, source())
     engine = FakeEngine()
-    completer = Completer(engine, Config(), policy=PLAIN)
+    completer = Completer(engine, Config())
     completer.opened(document.snapshot())
     rng = random.Random(0)
     total_ms, loop_ms = [], []

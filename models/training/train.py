@@ -147,7 +147,9 @@ def prepare(options: argparse.Namespace, chosen: Recipe) -> Run:
         if (path := shards[0].with_name(f"{shards[0].stem}-{name}.xz")).exists()
     }
     run = Run(chosen, optimizer, device, options.run, options.micro_tokens, evaluations)
-    latest = options.run / options.checkpoint
+    latest = options.run / (options.checkpoint or checkpoint.LATEST)
+    if options.checkpoint and not latest.exists():
+        raise SystemExit(f"train: no checkpoint {latest}: --checkpoint names a file in --run")
     if latest.exists():
         state, run.progress = checkpoint.load(latest, device)
         optimizer.load(state)
@@ -161,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     add("--weights", type=Path, help="GGUF to begin with (default: the base model)")
     add("--shards", type=Path, nargs="+", required=True, help="shards to train on")
     add("--run", type=Path, required=True, help="folder of checkpoints and log")
-    add("--checkpoint", default=checkpoint.LATEST, help="file in --run to go on from")
+    add("--checkpoint", metavar="NAME", help="file in --run to go on from (default: the latest)")
     add("--recipe", choices=sorted(recipe.RECIPES), default="cpu")
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change the recipe")
     add("--micro-tokens", type=int, default=32_768, help="tokens computed at a time")

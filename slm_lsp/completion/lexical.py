@@ -75,13 +75,6 @@ def guess(index: TokenIndex, uri: str, text: str, offset: int) -> str:
     return said if len(said.strip()) >= MIN_SHOWN_CHARS else ""
 
 
-def draft(index: TokenIndex, uri: str, text: str, offset: int, n_chars: int) -> str:
-    """Up to `n_chars` that are likely to follow, over line ends, for a model to check."""
-    cursor = Cursor.of(text[max(0, offset - CONTEXT_CHARS - 1) : offset])
-    match = _find(index, uri, text.count("\n", 0, offset), cursor)
-    return _continuation(match, cursor, n_chars)[:n_chars] if match else ""
-
-
 def rest_of_word(index: TokenIndex, beginning: str) -> str | None:
     """The rest of the only word that the `beginning` can become; None if that is not sure."""
     if len(beginning) < MIN_WORD_CHARS:

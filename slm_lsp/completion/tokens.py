@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from zlib import crc32
 
+from slm_lsp.text.common import common_prefix, common_suffix
+
 # A word or number, a string that ends on its line, a run of operator characters, or any one
 # other character.
 TOKEN = re.compile(
@@ -79,8 +81,8 @@ class DocumentTokens:
         if old == text:
             return Change((), ())
         shorter = min(len(old), len(text))
-        begin = _common_prefix(old, text, shorter)
-        tail = _common_suffix(old, text, shorter - begin)
+        begin = common_prefix(old, text, shorter)
+        tail = common_suffix(old, text, shorter - begin)
         first = old.count("\n", 0, begin)
         last = first + old.count("\n", begin, len(old) - tail)
         line_end = text.find("\n", len(text) - tail)
@@ -117,25 +119,3 @@ class DocumentTokens:
         if self._starts is None:
             self._starts = list(accumulate(map(len, self.rows), initial=0))
         return self._starts
-
-
-def _common_prefix(a: str, b: str, limit: int) -> int:
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _common_suffix(a: str, b: str, limit: int) -> int:
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[len(a) - middle : len(a) - low] == b[len(b) - middle : len(b) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

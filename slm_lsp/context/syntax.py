@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slm_lsp.context.languages import LANGUAGES
+from slm_lsp.text.common import common_prefix, common_suffix
 from slm_lsp.types import DocumentSnapshot
 
 if TYPE_CHECKING:
@@ -153,10 +154,10 @@ def encode(text: str) -> bytes:
 def edit_between(old: bytes, new: bytes) -> Edit:
     """The shortest single replacement, cut at code points, that turns `old` into `new`."""
     shorter = min(len(old), len(new))
-    start = _common_prefix(old, new, shorter)
+    start = common_prefix(old, new, shorter)
     while start > 0 and (_inside_code_point(old, start) or _inside_code_point(new, start)):
         start -= 1
-    tail = _common_suffix(old, new, shorter - start)
+    tail = common_suffix(old, new, shorter - start)
     while tail > 0 and _inside_code_point(old, len(old) - tail):
         tail -= 1
     return Edit(start, len(old) - tail, len(new) - tail)
@@ -201,29 +202,6 @@ def errors(node: Node) -> Iterator[Node]:
 
 def _inside_code_point(source: bytes, at: int) -> bool:
     return at < len(source) and source[at] & 0xC0 == 0x80
-
-
-def _common_prefix(old: bytes, new: bytes, limit: int) -> int:
-    # Halving compares whole slices, so that the loop over bytes runs in C.
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if old.startswith(new[low:middle], low):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _common_suffix(old: bytes, new: bytes, limit: int) -> int:
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if old.endswith(new[len(new) - middle : len(new) - low], 0, len(old) - low):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _run(
