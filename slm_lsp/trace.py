@@ -37,6 +37,8 @@ KEYS = {
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",
+    "n_window": "most tokens of code that the prompt's anchor was given room for",
+    "n_typed_chars": "what was typed since the prompt was anchored",
     "finish": "why the model stopped: eos, stop, length or deadline",
     "n_prompt": "tokens of the prompt",
     "n_cached": "of them, those that the model had read before",

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm_lsp.prompt.budget import Window, clip_suffix, fit, window_start
-from slm_lsp.types import CompletionContext, FimTemplate
+from slm_lsp.prompt.budget import clip_suffix, window_start
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150, database=None)
 LIMITS = st.integers(0, 400) | st.sampled_from([1, 2, 768, 2304])
@@ -106,15 +105,3 @@ def test_a_clipped_suffix_is_a_beginning(suffix: str, n_lines: int | None, n_cha
     assert len(clipped) <= n_chars
     assert n_lines is None or clipped.count("\n") <= n_lines + 1
     assert clipped or not suffix or not n_chars
-
-
-def test_a_context_is_cut_to_its_window() -> None:
-    context = CompletionContext(code(500, 60), code(500, 60, seed=1), indent="    ")
-    window = Window.of(1024)
-    assert window.prefix_chars + window.suffix_chars == 1024 * 3
-    fitted = fit(context, FimTemplate("t", ("{prefix}",), suffix_lines=4), window)
-    assert context.prefix.endswith(fitted.prefix)
-    assert len(fitted.prefix) <= window.prefix_chars
-    assert fitted.suffix == "".join(context.suffix.splitlines(keepends=True)[:5])
-    assert fitted.indent == context.indent
-    assert fitted.prefix in context.prefix.partition("\n")[2]  # whole lines

@@ -34,7 +34,7 @@ from slm_lsp.types import (
 )
 
 STAGES = (
-    *("context.extract.extract", "prompt.fim.choose_template", "prompt.budget.fit"),
+    *("context.extract.extract", "prompt.fim.choose_template", "completion.anchors.drop"),
     *("prompt.fim.build", "completion.postprocess.apply", "completion.reuse.refit"),
 )
 
@@ -59,7 +59,7 @@ async def test_a_completion_and_its_trace_line(scene: Scene) -> None:
         **{"session": "s", "version": 7, "trigger": "automatic", "want": "line"},
         **{"origin": "model", "reject": None, "n_chars": 5, "finish": "stop"},
         **{"n_prompt": 10, "n_cached": 4, "n_predicted": 3, "ttft_ms": 12.5},
-        **{"engine_ms": 40.123, "request_ms": 0.0},
+        **{"engine_ms": 40.123, "request_ms": 0.0, "n_window": 1024, "n_typed_chars": 11},
     }
 
 

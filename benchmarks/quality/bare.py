@@ -21,7 +21,7 @@ from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
 from slm_lsp.engine.base import Decoder, EngineStats
 from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.run import Run
-from slm_lsp.prompt import budget, fim
+from slm_lsp.prompt import anchor, fim
 from slm_lsp.types import (
     CompletionContext,
     DocumentSnapshot,
@@ -93,10 +93,12 @@ class BareModel:
 
     def _prompt(self, context: CompletionContext, max_tokens: int) -> Prompt:
         n_room = self._decoder.info.n_ctx - max_tokens - SPARE_TOKENS
-        window = budget.Window.of(max(1, min(self._config.prompt_tokens, n_room)))
+        n_tokens = max(1, min(self._config.prompt_tokens, n_room))
+        dropped = anchor.drop(context, self._template, n_tokens)
+        typed = context.prefix[dropped.at :]
         stop = LINE_END if self._single_line else StopRule()
-        fitted = budget.fit(context, self._template, window)
-        return fim.build(self._template, fitted, stop, max_tokens)
+        shown = anchor.shown(dropped, typed, context)
+        return fim.build(self._template, shown, stop, max_tokens, len(typed))
 
     def close(self) -> None:
         """Free the model."""

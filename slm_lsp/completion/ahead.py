@@ -21,9 +21,9 @@ from slm_lsp.completion.answers import Answers
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import BACKGROUND_MS
-from slm_lsp.completion.preparing import Prepared, Preparer, Target
+from slm_lsp.completion.preparing import Kind, Prepared, Preparer, Target
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
-from slm_lsp.prompt import budget
+from slm_lsp.prompt import budget, fim, plan
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -31,6 +31,7 @@ from slm_lsp.types import (
     DocumentSnapshot,
     EngineState,
     FimTemplate,
+    Finish,
     Generation,
     GenerationRequest,
     Origin,
@@ -62,6 +63,7 @@ class Ahead:
         self._newest: dict[str, CompletionRequest] = {}
         self._places: OrderedDict[str, int] = OrderedDict()
         self._opened: DocumentSnapshot | None = None
+        self._to_renew: CompletionRequest | None = None
         self._clock: Clock = SYSTEM_CLOCK
 
     def asked(self, request: CompletionRequest) -> None:
@@ -108,7 +110,17 @@ class Ahead:
 
         self._flights.start(request.session, flight, finish)
 
+    def renew_after(self, request: CompletionRequest) -> None:
+        """The request's next ones would be better off with more context."""
+        self._to_renew = request
+
     def after(self, request: CompletionRequest, outcome: Outcome) -> None:
+        """A request was answered."""
+        self._suppose(request, outcome)
+        if self._to_renew is request and self._is_newest(request):
+            self._warm(request.snapshot, request.offset, request.session)
+
+    def _suppose(self, request: CompletionRequest, outcome: Outcome) -> None:
         """Let the engine go on as if what is shown had been accepted."""
         shown, completer = outcome.completion, self._completer
         if shown is None or shown.origin is Origin.LEXICAL or not completer.policy.speculate:
@@ -125,7 +137,7 @@ class Ahead:
         flight = Flight(here, shown.start, CancelToken(), shown.text, n_ahead=len(shown.text))
 
         async def suppose() -> None:
-            prepared = await self._prepared(there, at, flight, supposed=True)
+            prepared = await self._prepared(there, at, flight, Kind.SUPPOSED)
             if prepared is None or prepared.prompt is None:
                 return
             job = self._job(request.session, flight, self._new_job(there, prepared))
@@ -164,9 +176,9 @@ class Ahead:
         if last is None or (last.snapshot.text, last.offset) != (snapshot.text, place):
             self._warm(snapshot, place)
 
-    def _warm(self, snapshot: DocumentSnapshot, offset: int | None) -> None:
+    def _warm(self, snapshot: DocumentSnapshot, offset: int | None, session: str = "") -> None:
         """Let the engine read the prompt of a place, unless it has better to do."""
-        completer, session = self._completer, snapshot.uri
+        completer, session = self._completer, session or snapshot.uri
         info = completer.engine.info
         if not completer.policy.warm_ahead or self._preparer.closed or info is None:
             return
@@ -174,41 +186,47 @@ class Ahead:
         if completer.engine.state is not EngineState.READY or busy is not None:
             return
         if offset is None:
-            offset = unknown_place(
-                snapshot.text, self._preparer.template_of(info), completer.config.prompt_tokens
+            window = plan.window_tokens(
+                completer.config.prompt_tokens, completer.speed().prefill_ms
             )
+            template = self._preparer.template_of(info)
+            offset = unknown_place(snapshot.text, template, window)
         if offset is None:
             return
         at = min(offset, len(snapshot.text))
         flight = Flight(snapshot, at, CancelToken(), n_ahead=ANSWERS_NOTHING)
 
-        async def read() -> None:
-            prepared = await self._prepared(snapshot, at, flight, supposed=False)
+        async def read_ahead() -> None:
+            prepared = await self._prepared(snapshot, at, flight, Kind.AHEAD)
             if prepared is None or prepared.prompt is None:
                 return
             job = self._new_job(snapshot, prepared)
             job = replace(job, prompt=replace(prepared.prompt, max_tokens=0))
-            await completer.engine.generate(self._job(session, flight, job, Priority.WARMUP))
+            job = self._job(session, flight, job, Priority.WARMUP)
+            read = await completer.engine.generate(job)
+            if read.finish is Finish.LENGTH:
+                self._preparer.was_read(snapshot.uri, prepared)
 
-        self._flights.start(session, flight, read)
+        self._flights.start(session, flight, read_ahead)
 
     # --- jobs ---
 
     async def _prepared(
-        self, snapshot: DocumentSnapshot, offset: int, flight: Flight, *, supposed: bool
+        self, snapshot: DocumentSnapshot, offset: int, flight: Flight, kind: Kind
     ) -> Prepared | None:
-        info, deadline = self._completer.engine.info, self._deadline()
-        target = Target(snapshot, offset, deadline, flight.cancel, info, supposed)
+        info, speed = self._completer.engine.info, self._completer.speed()
+        target = Target(snapshot, offset, self._deadline(), flight.cancel, info, kind, speed)
         return await self._preparer.prepare(target, self._completer.config, Span(self._clock))
 
     def _new_job(self, snapshot: DocumentSnapshot, prepared: Prepared) -> GenerationRequest:
         assert prepared.prompt is not None
+        assert prepared.chosen is not None
         return GenerationRequest(
             session=snapshot.uri,
             prompt=prepared.prompt,
             deadline=self._deadline(),
             cancel=CancelToken(),
-            document=snapshot.uri,
+            document=prepared.chosen.sequence,
         )
 
     def _job(
@@ -238,8 +256,6 @@ def unknown_place(text: str, template: FimTemplate, prompt_tokens: int) -> int |
     same window, so the whole first window is read. One that begins with the suffix shares
     nothing with another cursor's.
     """
-    layout = template.layout
-    suffix_at = layout.index("{suffix}") if "{suffix}" in layout else len(layout)
-    if suffix_at < layout.index("{prefix}"):
+    if fim.is_suffix_first(template):
         return None
     return min(len(text), budget.Window.of(prompt_tokens).prefix_chars)

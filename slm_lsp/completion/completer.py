@@ -21,7 +21,14 @@ from slm_lsp.completion.flights import Flight, Flights, Peeking, landed
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.policy import Policy
 from slm_lsp.completion.postprocess import RejectReason
-from slm_lsp.completion.preparing import Prepared, Preparer, Target, WorkerClosed, result_of
+from slm_lsp.completion.preparing import (
+    Prepared,
+    Preparer,
+    Speed,
+    Target,
+    WorkerClosed,
+    result_of,
+)
 from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
@@ -139,7 +146,9 @@ class Completer:
         if unready is None and deadline.expired():
             return Outcome(None, RejectReason.NO_TIME, detail="the request came too late")
         model = self.engine.info if unready is None else None
-        target = Target(request.snapshot, request.offset, deadline, request.cancel, model)
+        target = Target(
+            request.snapshot, request.offset, deadline, request.cancel, model, speed=self.speed()
+        )
         with span.stage("prepare"):
             prepared = await self._preparer.prepare(target, self.config, span)
         if prepared is None:
@@ -157,6 +166,11 @@ class Completer:
             return self._answers.lexical(request, prepared.context, outcome, text or "")
         return outcome
 
+    def speed(self) -> Speed:
+        """What the engine takes for a token."""
+        stats = self.engine.stats()
+        return Speed(stats.prefill_ms_per_token, stats.decode_ms)
+
     def _unready(self) -> Outcome | None:
         """Why the engine cannot be asked, if it cannot."""
         if self.engine.info is None or self.engine.state is not EngineState.READY:
@@ -172,14 +186,14 @@ class Completer:
         self, request: CompletionRequest, prepared: Prepared, span: Span
     ) -> Outcome:
         """The model's answer."""
-        if prepared.prompt is None:
+        if prepared.prompt is None or prepared.chosen is None:
             return Outcome(None, RejectReason.INSIDE_WORD)
         job = GenerationRequest(
             session=request.session,
             prompt=prepared.prompt,
             deadline=request.deadline.earlier(RESERVE_MS),
             cancel=request.cancel,
-            document=request.snapshot.uri,
+            document=prepared.chosen.sequence,
         )
         try:
             with span.stage("engine"):
@@ -196,6 +210,8 @@ class Completer:
             outcome = self._answers.of_model(request, prepared.context, generation)
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             self._ahead.carry_on(request, job, prepared.context, generation)
+        elif prepared.chosen.renewable:
+            self._ahead.renew_after(request)
         return outcome
 
     # --- documents ---

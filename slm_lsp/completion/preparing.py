@@ -16,14 +16,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from slm_lsp.completion import lexical
+from slm_lsp.completion.anchors import Anchors, Chosen, Room
 from slm_lsp.completion.token_index import TokenIndex
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
-from slm_lsp.prompt import budget, fim
+from slm_lsp.prompt import anchor, fim, plan
+from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span
 from slm_lsp.types import (
@@ -50,25 +53,45 @@ PARSE_SHARE = 0.004
 SPARE_TOKENS = 32
 
 
+class Kind(Enum):
+    """What a prompt is for: an answer `NOW`, reading `AHEAD` of one, or what would follow if
+    text that is only `SUPPOSED` stood in the document."""
+
+    NOW = auto()
+    AHEAD = auto()
+    SUPPOSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the engine takes for a token, in ms; 0 where nothing was measured."""
+
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look, for whom: `model` None asks for no prompt. What is `supposed` is not in
-    the document; it is read without a tree, so that the document's own stays."""
+    """Where to look, for whom: `model` None asks for no prompt. What is supposed is read without
+    a tree, so that the document's own stays."""
 
     snapshot: DocumentSnapshot
     offset: int
     deadline: Deadline
     cancel: CancelToken
     model: ModelInfo | None
-    supposed: bool = False
+    kind: Kind = Kind.NOW
+    speed: Speed = Speed()
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the worker makes of a target; no prompt where nothing is wanted."""
+    """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
+    what the prompt is anchored to, and which KV sequence is its own."""
 
     context: CompletionContext
-    prompt: Prompt | None
+    prompt: Prompt | None = None
+    chosen: Chosen | None = None
 
 
 class WorkerClosed(Exception):
@@ -82,6 +105,7 @@ class Preparer:
         self.index = TokenIndex()
         self.closed = False
         self._trees: SyntaxTrees | None = None
+        self._anchors = Anchors()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
         self._template: tuple[ModelInfo, FimTemplate] | None = None
         # Requests whose context is not extracted yet; what is only caught up with gives way.
@@ -103,6 +127,11 @@ class Preparer:
         work = self._run(self._guess, snapshot, offset)
         work.add_done_callback(_look_at)
         return work
+
+    def was_read(self, uri: str, prepared: Prepared) -> None:
+        """The engine has read a prompt that was made ahead."""
+        if prepared.chosen is not None and not self.closed:
+            self._worker.submit(self._anchors.mark_read, uri, prepared.chosen.anchor)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
@@ -154,14 +183,25 @@ class Preparer:
         def stop() -> bool:
             return target.cancel.cancelled or parse_until.expired()
 
-        trees = None if target.supposed else self._syntax()
+        trees = None if target.kind is Kind.SUPPOSED else self._syntax()
         with span.stage("context"):
             context = extract(target.snapshot, target.offset, trees, stop)
         span.note(want=context.want)
         if context.want is Want.NOTHING or target.model is None or template is None:
-            return Prepared(context, None)
+            return Prepared(context)
         with span.stage("prompt"):
-            return Prepared(context, _prompt(context, target.model, template, config))
+            chosen = self._choose(context, target, template, config)
+            prompt = _prompt(context, chosen, template, config)
+        span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
+        return Prepared(context, prompt, chosen)
+
+    def _choose(
+        self, context: CompletionContext, target: Target, template: FimTemplate, config: Config
+    ) -> Chosen:
+        assert target.model is not None
+        room = room_for(target, config)
+        choose = self._anchors.ahead if target.kind is Kind.AHEAD else self._anchors.now
+        return choose(target.snapshot.uri, context, template, room)
 
     def _syntax(self) -> SyntaxTrees:
         # Imported here, on the worker: `initialize` is answered without any grammar.
@@ -188,22 +228,35 @@ class Preparer:
     def _forget(self, uri: str) -> None:
         if self._trees is not None:
             self._trees.forget(uri)
+        self._anchors.forget(uri)
         self.index.forget(uri)
 
 
+def room_for(target: Target, config: Config) -> Room:
+    """How much a prompt for a target may hold, given what the engine takes for a token."""
+    assert target.model is not None
+    n_ctx, speed = target.model.n_ctx, target.speed
+    # An eighth of the context and more for what is typed behind an anchor.
+    max_typed_chars = min(anchor.MAX_TYPED_CHARS, n_ctx * CHARS_PER_TOKEN // 5)
+    n_reserved = max_typed_chars // CHARS_PER_TOKEN + SPARE_TOKENS
+    n_room = n_ctx - max(config.max_line_tokens, config.max_block_tokens) - n_reserved
+    n_most = max(1, min(config.prompt_tokens, n_room))
+    n_window = plan.window_tokens(n_most, speed.prefill_ms)
+    remaining_ms = target.deadline.remaining_ms()
+    n_now = plan.tokens_now(n_window, speed.prefill_ms, speed.decode_ms, remaining_ms)
+    return Room(n_window, n_now, max_typed_chars)
+
+
 def _prompt(
-    context: CompletionContext, info: ModelInfo, template: FimTemplate, config: Config
+    context: CompletionContext, chosen: Chosen, template: FimTemplate, config: Config
 ) -> Prompt:
     block = context.want is Want.BLOCK
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
-    n_room = info.n_ctx - max_tokens - SPARE_TOKENS
-    window = budget.Window.of(max(1, min(config.prompt_tokens, n_room)))
-    return fim.build(
-        template,
-        budget.fit(context, template, window),
-        fim.stop_rule(context, columns(context.block_indent), config.max_block_lines),
-        max_tokens,
-    )
+    anchored = anchor.shown(chosen.anchor, chosen.typed, context)
+    stop = fim.stop_rule(context, columns(context.block_indent), config.max_block_lines)
+    prompt = fim.build(template, anchored, stop, max_tokens, len(chosen.typed))
+    # What is blank in the document may not be to the anchor, and the other way round.
+    return replace(prompt, fresh_line=fim.is_on_blank_line(context))
 
 
 async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:

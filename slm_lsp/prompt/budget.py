@@ -12,10 +12,7 @@ Threads: any.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-
-from slm_lsp.types import CompletionContext, FimTemplate
 
 # Code in the vocabularies at hand has 3.2 to 4.3 characters a token; dense code has less.
 CHARS_PER_TOKEN = 3
@@ -33,13 +30,6 @@ class Window:
         """Three quarters before the cursor, one behind it."""
         n_chars = n_tokens * CHARS_PER_TOKEN
         return cls(prefix_chars=n_chars * 3 // 4, suffix_chars=n_chars // 4)
-
-
-def fit(context: CompletionContext, template: FimTemplate, window: Window) -> CompletionContext:
-    """`context` with prefix and suffix cut to the window."""
-    start = window_start(context.prefix, window.prefix_chars)
-    suffix = clip_suffix(context.suffix, template.suffix_lines, window.suffix_chars)
-    return dataclasses.replace(context, prefix=context.prefix[start:], suffix=suffix)
 
 
 def window_start(prefix: str, max_chars: int) -> int:

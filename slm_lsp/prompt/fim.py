@@ -147,6 +147,12 @@ def continues_prefix(template: FimTemplate) -> bool:
     return template.layout[-1] == "{prefix}"
 
 
+def is_suffix_first(template: FimTemplate) -> bool:
+    """Whether the suffix stands before the prefix."""
+    layout = template.layout
+    return "{suffix}" in layout and layout.index("{suffix}") < layout.index("{prefix}")
+
+
 def split_heal(prefix: str) -> tuple[str, str]:
     """Split off the end of `prefix` that has to be tokenized together with what follows.
 
@@ -158,32 +164,52 @@ def split_heal(prefix: str) -> tuple[str, str]:
 
 
 def build(
-    template: FimTemplate, context: CompletionContext, stop: StopRule, max_tokens: int
+    template: FimTemplate,
+    context: CompletionContext,
+    stop: StopRule,
+    max_tokens: int,
+    n_typed: int | None = None,
 ) -> Prompt:
     """The prompt for a context whose prefix and suffix already fit the model.
 
-    Inferred indentation is part of the prompt: the model is not asked to produce it.
+    Inferred indentation is part of the prompt: the model is not asked to produce it. The last
+    `n_typed` characters of the prefix were typed since it was anchored (`prompt.anchor`): they
+    come last, as the beginning of the middle. None: there is no anchor.
     """
-    prefix, heal = unix_lines(context.prefix) + context.inferred_indent, ""
-    last = ""
-    if continues_prefix(template):
-        prefix, heal = split_heal(prefix)
-        if not heal and prefix.endswith(("\n", "\t")):
-            # Before a word, tokenizers keep the last of several white-space characters apart.
-            prefix, last = prefix[:-1], prefix[-1]
+    head, typed = unix_lines(context.prefix), ""
+    if n_typed is not None and not continues_prefix(template):
+        at = len(context.prefix) - n_typed
+        head, typed = unix_lines(context.prefix[:at]), unix_lines(context.prefix[at:])
     suffix = unix_lines(context.suffix)
     if template.suffix_is_file:
         suffix = LEADING_BLANK_LINES.sub("", suffix)
-    filled = {"{prefix}": prefix, "{suffix}": suffix}
+    last = heal = ""
+    if continues_prefix(template):
+        head, last, heal = _split_end(head + context.inferred_indent)
+    elif n_typed is None:
+        head += context.inferred_indent
+    else:
+        typed, last, heal = _split_end(typed + context.inferred_indent)
+    filled = {"{prefix}": head, "{suffix}": suffix}
     segments: list[Segment] = [
         Text(filled[part]) if part in filled else Special(part) for part in template.layout
     ]
-    if last:
-        segments.append(Text(last))
-    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, _on_blank_line(context))
+    segments.extend(Text(part) for part in (typed, last) if part)
+    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, is_on_blank_line(context))
 
 
-def _on_blank_line(context: CompletionContext) -> bool:
+def _split_end(text: str) -> tuple[str, str, str]:
+    """The text that the model goes on writing behind, a white-space character to be tokenized
+    apart from it, and what is to be healed."""
+    text, heal = split_heal(text)
+    if not heal and text.endswith(("\n", "\t")):
+        # Before a word, tokenizers keep the last of several white-space characters apart.
+        return text[:-1], text[-1], ""
+    return text, "", heal
+
+
+def is_on_blank_line(context: CompletionContext) -> bool:
+    """Whether the cursor's line holds white space only."""
     before = context.prefix[-LINE_LOOKBACK_CHARS:].rpartition("\n")[2]
     after = context.suffix[:LINE_LOOKBACK_CHARS].partition("\n")[0]
     return not before.strip() and not after.strip()

@@ -1,0 +1,151 @@
+"""The places whose prompts the engine has read, or is reading: which one a request goes on from.
+
+Owns: for every document up to two anchors, each with a KV sequence of its own, and the choice
+among them: going to and fro between two places reads neither again.
+
+Invariant: what is chosen fits the document as it is (`prompt.anchor`). An anchor that is being
+read ahead is chosen once it has been read, and never takes the sequence of the one in use.
+Bounded: the documents used last.
+
+Threads: the completer's worker.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from slm_lsp.prompt import fim
+from slm_lsp.prompt.anchor import STALE_CHARS, Anchor, drop, typed_since
+from slm_lsp.text.common import common_prefix
+from slm_lsp.types import CompletionContext, FimTemplate
+
+MAX_DOCUMENTS = 64
+N_PLACES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a new anchor may hold: `n_tokens` where there is time to read, `n_now_tokens` where an
+    answer is wanted at once; and how much may be typed behind one."""
+
+    n_tokens: int
+    n_now_tokens: int
+    max_typed_chars: int
+
+
+@dataclass(slots=True)
+class Slot:
+    """One sequence of a document and where it is anchored."""
+
+    sequence: str
+    anchor: Anchor
+    is_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An anchor, what was typed since, and the KV sequence for both. `renewable`: more context
+    could be had from a new anchor, if there is time to read it."""
+
+    anchor: Anchor
+    typed: str
+    sequence: str
+    renewable: bool = False
+
+
+class Anchors:
+    """See the module."""
+
+    def __init__(self) -> None:
+        # Of a document, the slot used last comes last.
+        self._slots: OrderedDict[str, list[Slot]] = OrderedDict()
+
+    def now(
+        self, uri: str, context: CompletionContext, template: FimTemplate, room: Room
+    ) -> Chosen:
+        """The anchor to answer from: the one with most context of those that are read, or a
+        new one that can be read in time, if any can."""
+        slots = self._of(uri)
+        slot = _best([each for each in slots if each.is_read], context, room)
+        if slot is None:
+            slot = self._take(uri, drop(context, template, room.n_now_tokens), template, None)
+            slot.is_read = True
+        slots.remove(slot)
+        slots.append(slot)
+        typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
+        stale = len(typed) > STALE_CHARS or slot.anchor.n_tokens < room.n_tokens
+        return Chosen(slot.anchor, typed, slot.sequence, stale)
+
+    def ahead(
+        self, uri: str, context: CompletionContext, template: FimTemplate, room: Room
+    ) -> Chosen:
+        """The anchor that is right for a place if there is time to read it."""
+        slots = self._of(uri)
+        fresh = Room(room.n_tokens, room.n_tokens, STALE_CHARS)
+        full = [slot for slot in slots if slot.anchor.n_tokens >= room.n_tokens]
+        slot = _best(full, context, fresh)
+        if slot is None:
+            in_use = _best([each for each in slots if each.is_read], context, room)
+            slot = self._take(uri, drop(context, template, room.n_tokens), template, in_use)
+        typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
+        return Chosen(slot.anchor, typed, slot.sequence)
+
+    def mark_read(self, uri: str, anchor: Anchor) -> None:
+        """The engine has read an anchor's prompt."""
+        for slot in self._slots.get(uri, ()):
+            if slot.anchor is anchor:
+                slot.is_read = True
+
+    def forget(self, uri: str) -> None:
+        """Drop what is kept for a document."""
+        self._slots.pop(uri, None)
+
+    def _of(self, uri: str) -> list[Slot]:
+        slots = self._slots.setdefault(uri, [])
+        self._slots.move_to_end(uri)
+        while len(self._slots) > MAX_DOCUMENTS:
+            self._slots.popitem(last=False)
+        return slots
+
+    def _take(self, uri: str, anchor: Anchor, template: FimTemplate, kept: Slot | None) -> Slot:
+        """A slot for a new anchor, not the one that is `kept`: the one whose sequence begins
+        like it, or a new one, or the one used longest ago."""
+        slots = self._slots[uri]
+        others = [slot for slot in slots if slot is not kept]
+        alike = [slot for slot in others if _begins_alike(slot.anchor, anchor, template)]
+        if alike:
+            slot = alike[-1]
+        elif len(slots) < N_PLACES:
+            slot = Slot(f"{uri}#{len(slots)}" if slots else uri, anchor)
+            slots.insert(0, slot)
+        else:
+            slot = others[0]
+        slot.anchor, slot.is_read = anchor, False
+        return slot
+
+
+def _best(slots: list[Slot], context: CompletionContext, room: Room) -> Slot | None:
+    """The slot with most context that fits the place; of equals one that is not stale, or the
+    one used last."""
+    best: tuple[tuple[int, bool], Slot] | None = None
+    for slot in slots:
+        typed = typed_since(slot.anchor, context, room.max_typed_chars)
+        if typed is None:
+            continue
+        rank = (slot.anchor.n_tokens, len(typed) <= STALE_CHARS)
+        if best is None or rank >= best[0]:
+            best = rank, slot
+    return best[1] if best else None
+
+
+def _begins_alike(old: Anchor, new: Anchor, template: FimTemplate) -> bool:
+    """Whether the prompts of two anchors share more than half of the new one."""
+    texts = [(each.head, each.suffix) for each in (old, new)]
+    if fim.is_suffix_first(template):
+        texts = [(suffix, head) for head, suffix in texts]
+    (first, second), (new_first, new_second) = texts
+    n_shared = common_prefix(first, new_first, min(len(first), len(new_first)))
+    if first == new_first:
+        n_shared += common_prefix(second, new_second, min(len(second), len(new_second)))
+    return 2 * n_shared > len(new_first) + len(new_second)

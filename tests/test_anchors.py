@@ -1,0 +1,130 @@
+"""Which anchor a request goes on from, and whose KV sequence a new one takes.
+
+Owns: documents with <CURSOR>. Invariant: pure calls, no engine; a sequence is named in the order
+in which a document came to need it.
+"""
+
+from __future__ import annotations
+
+from slm_lsp.completion.anchors import MAX_DOCUMENTS, Anchors, Chosen, Room
+from slm_lsp.prompt import fim
+from slm_lsp.prompt.anchor import STALE_CHARS
+from slm_lsp.types import CompletionContext, FimTemplate
+
+PREFIX_FIRST = fim.FAMILIES[0]
+SUFFIX_FIRST = fim.SLM_FIM
+ROOM = Room(1024, 1024, 1200)
+CODE = "".join(f"value_{n} = compute({n})\n" for n in range(40))
+OTHER = "".join(f"class C{n}:\n    pass\n" for n in range(40))
+
+
+class Document:
+    """Asks as the completer does; `first` and `second` are its sequences."""
+
+    def __init__(self, template: FimTemplate = PREFIX_FIRST) -> None:
+        self.anchors, self.template = Anchors(), template
+
+    def now(self, marked: str, room: Room = ROOM) -> Chosen:
+        return self.anchors.now("u", self._context(marked), self.template, room)
+
+    def ahead(self, marked: str, room: Room = ROOM) -> Chosen:
+        return self.anchors.ahead("u", self._context(marked), self.template, room)
+
+    def _context(self, marked: str) -> CompletionContext:
+        prefix, _, suffix = marked.partition("<CURSOR>")
+        return CompletionContext(prefix, suffix)
+
+
+def test_typing_goes_on_from_one_anchor() -> None:
+    document = Document()
+    first = document.now(f"{CODE}x<CURSOR>\n{OTHER}")
+    then = document.now(f"{CODE}x = val<CURSOR>\n{OTHER}")
+    assert then.anchor is first.anchor
+    assert (first.typed, then.typed) == ("x", "x = val")
+    assert first.sequence == then.sequence == "u"
+    assert not then.renewable
+
+
+def test_going_to_and_fro_keeps_both_places() -> None:
+    document = Document(SUFFIX_FIRST)
+    here, there = f"{CODE}<CURSOR>\n{OTHER}{CODE}", f"{CODE}\n{OTHER}<CURSOR>\n{CODE}"
+    one, two = document.now(here), document.now(there)
+    assert (one.sequence, two.sequence) == ("u", "u#1")
+    assert document.now(here).anchor is one.anchor
+    assert document.now(there).anchor is two.anchor
+    # A third takes the place of the one used longest ago.
+    third = document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}")
+    assert third.sequence == one.sequence
+    assert document.now(there).anchor is two.anchor
+
+
+def test_a_prompt_that_begins_alike_takes_the_same_sequence() -> None:
+    document = Document()
+    document.now(f"{CODE}<CURSOR>\n{OTHER}{CODE}")
+    below = document.now(f"{CODE}\nclass C0:\n<CURSOR>    pass\n{OTHER}{CODE}")
+    assert below.sequence == "u"
+    # The suffix stands first: nothing of the old prompt is of use for the new one.
+    document = Document(SUFFIX_FIRST)
+    document.now(f"{CODE}<CURSOR>\n{OTHER}{CODE}")
+    below = document.now(f"{CODE}\nclass C0:\n<CURSOR>    pass\n{OTHER}{CODE}")
+    assert below.sequence == "u#1"
+
+
+def test_a_small_anchor_answers_until_the_large_one_is_read() -> None:
+    document = Document()
+    short = Room(1024, 128, 1200)
+    marked = f"{CODE}x<CURSOR>\n{OTHER}"
+    quick = document.now(marked, short)
+    assert quick.anchor.n_tokens == 128
+    assert quick.renewable
+    large = document.ahead(marked, short)
+    assert large.anchor.n_tokens == 1024
+    assert large.sequence != quick.sequence
+    typed = f"{CODE}x = val<CURSOR>\n{OTHER}"
+    assert document.now(typed, short).anchor is quick.anchor
+    assert document.ahead(typed, short).anchor is large.anchor
+    document.anchors.mark_read("u", large.anchor)
+    then = document.now(typed, short)
+    assert then.anchor is large.anchor
+    assert not then.renewable
+
+
+def test_a_stale_anchor_is_renewed_beside_the_one_in_use() -> None:
+    document = Document()
+    first = document.now(f"{CODE}<CURSOR>\n{OTHER}")
+    marked = f"{CODE}{'y' * (STALE_CHARS + 1)}\nz<CURSOR>\n{OTHER}"
+    stale = document.now(marked)
+    assert (stale.anchor, stale.renewable) == (first.anchor, True)
+    fresh = document.ahead(marked)
+    assert fresh.typed == "z"
+    assert fresh.sequence != first.sequence
+    assert document.now(marked).anchor is first.anchor
+    document.anchors.mark_read("u", fresh.anchor)
+    then = document.now(marked)
+    assert then.anchor is fresh.anchor
+    assert not then.renewable
+
+
+def test_reading_ahead_of_a_new_place_twice_is_reading_it_once() -> None:
+    document = Document()
+    marked = f"{CODE}<CURSOR>\n{OTHER}"
+    first = document.ahead(marked)
+    assert document.ahead(marked).anchor is first.anchor
+    document.anchors.mark_read("u", first.anchor)
+    assert document.now(marked).anchor is first.anchor
+
+
+def test_what_is_forgotten_begins_anew() -> None:
+    document = Document()
+    marked = f"{CODE}<CURSOR>\n{OTHER}"
+    first = document.now(marked)
+    document.anchors.forget("u")
+    document.anchors.mark_read("u", first.anchor)
+    assert document.now(marked).anchor is not first.anchor
+
+
+def test_documents_are_bounded() -> None:
+    anchors = Anchors()
+    for n in range(MAX_DOCUMENTS + 5):
+        anchors.now(f"u{n}", CompletionContext("a\n", "\nb"), PREFIX_FIRST, ROOM)
+    assert len(anchors._slots) == MAX_DOCUMENTS
