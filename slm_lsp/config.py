@@ -41,6 +41,10 @@ def _setting(
     return field(default=default, metadata=metadata)
 
 
+def _switch(default: bool, doc: str) -> Any:
+    return _setting("on" if default else "off", doc, choices=("on", "off"))
+
+
 def default_engine() -> str:
     """The daemon, where the platform can tell it which user is at the other end of a socket."""
     capable = hasattr(socket, "AF_UNIX") and hasattr(socket, "SO_PEERCRED")
@@ -70,6 +74,12 @@ class Config:
     daemon_idle_minutes: float = _setting(
         30.0, "time without a request after which the daemon ends", 0.01, 10_080
     )
+    reuse: str = _switch(True, "answer from what was shown before while it is typed")
+    anchors: str = _switch(True, "keep a prompt as it was read, and put what is typed behind it")
+    carry_on: str = _switch(True, "finish in the background what the deadline cut")
+    warm_ahead: str = _switch(True, "read a place ahead of the first request for it")
+    speculate: str = _switch(False, "write ahead what would follow an accepted suggestion")
+    lexical: str = _switch(True, "answer from the open files where the model has no time")
     trace: str = _setting("", "file that gets one JSON line a request")
 
     @property

@@ -34,7 +34,7 @@ from slm_lsp.types import (
 )
 
 STAGES = (
-    *("context.extract.extract", "prompt.fim.choose_template", "completion.anchors.drop"),
+    *("context.extract.extract", "prompt.fim.choose_template", "prompt.anchor.drop"),
     *("prompt.fim.build", "completion.postprocess.apply", "completion.reuse.refit"),
 )
 

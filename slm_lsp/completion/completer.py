@@ -61,13 +61,13 @@ class Completer:
         policy: Policy | None = None,
     ) -> None:
         """`latest_text` gives a document's text as it is now, None once it is closed."""
-        policy = policy or Policy()
+        policy = policy or Policy.of(config)
         self.engine = engine
         self.config = config
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
-        self._preparer = Preparer()
+        self._preparer = Preparer(anchored=policy.anchors)
         self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
         self._flights = Flights()
         self._ahead = Ahead(self, self._preparer, self._answers, self._flights)

@@ -9,7 +9,10 @@ Threads: any.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+
+from slm_lsp.config import Config
 
 # Work in the background ends by itself after this: on a slow machine it would otherwise go on
 # long after its place was left.
@@ -18,17 +21,25 @@ BACKGROUND_MS = 10_000.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`reuse` what was shown while it is typed; `carry_on` a generation that its deadline
-    cut; `speculate` that what is shown will be accepted (off until a benchmark shows that it
-    is worth its processor time); `warm_ahead` the prompt at open and when idle; `lexical`
-    answers where the model has none."""
+    """`reuse` what was shown while it is typed; `anchors` keep a prompt as it was read, so
+    that typing appends to it and two places of a document stay warm; `carry_on` a generation
+    that its deadline cut; `speculate` that what is shown will be accepted (off until a
+    benchmark shows that it is worth its processor time); `warm_ahead` the prompt at open and
+    when idle; `lexical` answers where the model has none."""
 
     reuse: bool = True
     carry_on: bool = True
     speculate: bool = False
     warm_ahead: bool = True
     lexical: bool = True
+    anchors: bool = True
+
+    @classmethod
+    def of(cls, config: Config) -> Policy:
+        """What the settings ask for."""
+        names = [each.name for each in dataclasses.fields(cls)]
+        return cls(**{name: getattr(config, name) == "on" for name in names})
 
 
 # One call of the engine a request, as it was before there was anything else.
-PLAIN = Policy(reuse=False, carry_on=False, speculate=False, warm_ahead=False, lexical=False)
+PLAIN = Policy(**{each.name: False for each in dataclasses.fields(Policy)})

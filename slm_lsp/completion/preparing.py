@@ -101,11 +101,12 @@ class WorkerClosed(Exception):
 class Preparer:
     """See the module. Close it to end its worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, anchored: bool = True) -> None:
+        """Not `anchored`: every prompt is made anew from the document as it is."""
         self.index = TokenIndex()
         self.closed = False
         self._trees: SyntaxTrees | None = None
-        self._anchors = Anchors()
+        self._anchors = Anchors() if anchored else None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
         self._template: tuple[ModelInfo, FimTemplate] | None = None
         # Requests whose context is not extracted yet; what is only caught up with gives way.
@@ -130,8 +131,9 @@ class Preparer:
 
     def was_read(self, uri: str, prepared: Prepared) -> None:
         """The engine has read a prompt that was made ahead."""
-        if prepared.chosen is not None and not self.closed:
-            self._worker.submit(self._anchors.mark_read, uri, prepared.chosen.anchor)
+        anchors, chosen = self._anchors, prepared.chosen
+        if anchors is not None and chosen is not None and not self.closed:
+            self._worker.submit(anchors.mark_read, uri, chosen.anchor)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
@@ -191,7 +193,8 @@ class Preparer:
             return Prepared(context)
         with span.stage("prompt"):
             chosen = self._choose(context, target, template, config)
-            prompt = _prompt(context, chosen, template, config)
+            n_typed = len(chosen.typed) if self._anchors is not None else None
+            prompt = _prompt(context, chosen, n_typed, template, config)
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
         return Prepared(context, prompt, chosen)
 
@@ -200,6 +203,9 @@ class Preparer:
     ) -> Chosen:
         assert target.model is not None
         room = room_for(target, config)
+        if self._anchors is None:
+            dropped = anchor.drop(context, template, room.n_tokens)
+            return Chosen(dropped, context.prefix[dropped.at :], target.snapshot.uri)
         choose = self._anchors.ahead if target.kind is Kind.AHEAD else self._anchors.now
         return choose(target.snapshot.uri, context, template, room)
 
@@ -228,7 +234,8 @@ class Preparer:
     def _forget(self, uri: str) -> None:
         if self._trees is not None:
             self._trees.forget(uri)
-        self._anchors.forget(uri)
+        if self._anchors is not None:
+            self._anchors.forget(uri)
         self.index.forget(uri)
 
 
@@ -248,13 +255,17 @@ def room_for(target: Target, config: Config) -> Room:
 
 
 def _prompt(
-    context: CompletionContext, chosen: Chosen, template: FimTemplate, config: Config
+    context: CompletionContext,
+    chosen: Chosen,
+    n_typed: int | None,
+    template: FimTemplate,
+    config: Config,
 ) -> Prompt:
     block = context.want is Want.BLOCK
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
     anchored = anchor.shown(chosen.anchor, chosen.typed, context)
     stop = fim.stop_rule(context, columns(context.block_indent), config.max_block_lines)
-    prompt = fim.build(template, anchored, stop, max_tokens, len(chosen.typed))
+    prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
     # What is blank in the document may not be to the anchor, and the other way round.
     return replace(prompt, fresh_line=fim.is_on_blank_line(context))
 
