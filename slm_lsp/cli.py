@@ -1,4 +1,4 @@
-"""The command line: serve, daemon, complete, models, doctor.
+"""The command line: serve, daemon, complete, models, stats, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -22,6 +22,9 @@ from slm_lsp import __version__
 from slm_lsp.config import FIELDS, Config, default_engine, load
 
 CLI_BUDGET_MS = 15_000.0
+# What `completion.sessions_file` keeps, which `serve` must not import.
+DAYS_KEPT = 30
+MAX_DAYS = 36_500
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon(commands)
     _add_complete(commands)
     _add_models(commands)
+    _add_stats(commands)
     _add_doctor(commands)
     return parser
 
@@ -98,6 +102,8 @@ def _add_daemon(commands: Commands) -> None:
     _add_model_options(daemon)
     daemon.add_argument("--context-tokens", type=int, help="size of the model's context")
     _add_daemon_idle(daemon)
+    daemon.add_argument("--drafts", choices=("on", "off"), help="try what was written before")
+    daemon.add_argument("--keep-kv", choices=("on", "off"), help="keep what was read on the disk")
     actions = daemon.add_subparsers(metavar="[ACTION]", help="without one: be the daemon")
     status = actions.add_parser("status", help="show each daemon of yours")
     status.set_defaults(command=_daemon_status)
@@ -129,6 +135,28 @@ def _add_models(commands: Commands) -> None:
     pull.add_argument("name", nargs="?", help="which model (default: the default model)")
     pull.add_argument("--quantization", help="which quantization (default: the model's default)")
     pull.add_argument("--force", action="store_true", help="obtain it even if it is there")
+
+
+def _add_stats(commands: Commands) -> None:
+    stats = commands.add_parser("stats", help="show how fast and how useful it was, over sessions")
+    stats.set_defaults(command=_stats)
+    stats.add_argument(
+        "--days",
+        type=_days,
+        default=DAYS_KEPT,
+        help=f"sessions of the last DAYS days (default: {DAYS_KEPT}, all that are kept)",
+    )
+    stats.add_argument("--json", action="store_true", help="print an object with all figures")
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a number of days, not {text!r}")
+    return days
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -238,6 +266,12 @@ def _models_pull(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     print(path)
     return 0
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from slm_lsp.stats import show_stats
+
+    return show_stats(options.days, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """Clock, Deadline and CancelToken: the only notion of time in the project.
 
-Owns: reading the monotonic clock. A `Deadline` is one absolute point, set when a request
-is received and passed down unchanged; there are no per-stage timeouts.
+Owns: reading the monotonic clock, and for the age of files the wall clock. A `Deadline` is one
+absolute point, set when a request is received and passed down unchanged; there are no
+per-stage timeouts.
 
 Invariant: nothing else reads a clock to decide anything; a clock reading never leaves the
 process (the wire carries remaining milliseconds).
@@ -48,6 +49,11 @@ class FakeClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def wall_s() -> float:
+    """Seconds since 1970, as files are dated; it may jump."""
+    return time.time()
 
 
 class Deadline:

@@ -22,7 +22,7 @@ import psutil
 
 from slm_lsp.config import Config, usable_cores
 from slm_lsp.engine.base import ModelLoadError
-from slm_lsp.engine.llama import check_file
+from slm_lsp.engine.llama_load import check_file
 from slm_lsp.wiring import ModelFile, looks_like_path, obtain
 
 MIN_FREE_BYTES = 600_000_000

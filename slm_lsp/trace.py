@@ -32,8 +32,7 @@ KEYS = {
     "origin": "where the shown text came from; null if none was",
     "reject": "why none was shown; null if one was",
     "n_chars": "length of the shown text",
-    "stages_ms": "time of each stage: wait, prepare (of it context, prompt), engine, finish, "
-    "lexical",
+    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish, lexical",
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slm_lsp.config import Config
-from slm_lsp.engine import rates_file
+from slm_lsp.engine import kv_folder, rates_file
 from slm_lsp.engine.base import (
     Decoder,
     Engine,
@@ -102,11 +102,15 @@ def start_engine(config: Config, on_state: OnState, on_progress: Report) -> Engi
     """The engine that the settings ask for; its model is loading."""
     if config.engine == "daemon":
         return start_remote(config, on_state, on_progress)
-    return start_inproc(config, on_state, on_progress)
+    return start_inproc(config, on_state, on_progress, keeps_kv=True)
 
 
-def start_inproc(config: Config, on_state: OnState, on_progress: Report) -> Scheduler:
-    """An engine in this process that loads its model on its own thread."""
+def start_inproc(
+    config: Config, on_state: OnState, on_progress: Report, keeps_kv: bool = False
+) -> Scheduler:
+    """An engine in this process that loads its model on its own thread. With `keeps_kv`, and
+    if the settings allow, it begins with what an earlier one has read."""
+    folder = kv_folder.default_folder()
 
     def report(text: str, done: float | None) -> None:
         # Raised within a pull, this ends the program that it runs; nothing else could.
@@ -114,10 +118,17 @@ def start_inproc(config: Config, on_state: OnState, on_progress: Report) -> Sche
             raise ModelLoadError("closed while the model was loading")
         on_progress(text, done)
 
+    def load() -> Decoder:
+        if config.keep_kv == "off":
+            kv_folder.clear(folder)
+        return load_decoder(config, report)
+
     scheduler = Scheduler(
-        lambda: load_decoder(config, report),
+        load,
         on_state=on_state,
         rates_folder=rates_file.default_folder(),
+        drafts=config.drafts == "on",
+        kv_folder=folder if keeps_kv and config.keep_kv == "on" else None,
     )
     scheduler.start()
     return scheduler
@@ -126,7 +137,7 @@ def start_inproc(config: Config, on_state: OnState, on_progress: Report) -> Sche
 # --- the daemon ---
 
 # The settings that a daemon's engine depends on; whoever has others needs another daemon.
-SHAPING = ("context_tokens", "threads", "batch_threads")
+SHAPING = ("context_tokens", "threads", "batch_threads", "drafts", "keep_kv")
 PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
 
 
@@ -206,6 +217,6 @@ def run_daemon(config: Config) -> int:
     return run(
         place,
         key(config),
-        lambda on_state, on_progress: start_inproc(config, on_state, on_progress),
+        lambda on_state, on_progress: start_inproc(config, on_state, on_progress, keeps_kv=True),
         config.daemon_idle_minutes * 60.0,
     )

@@ -2,7 +2,8 @@
 
 Usage: python daemon_fake.py DIRECTORY NAME KEY IDLE_S MODE
 
-Every process that gets as far as loading appends its id to DIRECTORY/starts. MODE: `ready`
+Every process that gets as far as loading appends its id to DIRECTORY/starts, and KV sequences
+are kept in DIRECTORY/kv. MODE: `ready`
 answers `SAYS`; `gate` waits in each first step for ever, but for prompts that end in `go`;
 `broken` cannot load its model; `crash` ends the process in the middle of loading.
 
@@ -52,7 +53,7 @@ def main(directory: str, name: str, key: str, idle_s: str, mode: str) -> int:
             decoder.on_step = step
             return decoder
 
-        engine = Scheduler(load, on_state=on_state)
+        engine = Scheduler(load, on_state=on_state, kv_folder=place.directory / "kv")
         engine.start()
         return engine
 

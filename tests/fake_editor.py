@@ -12,6 +12,7 @@ import asyncio
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -99,6 +100,7 @@ class FakeEditor(Editor):
         problems: list[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         policy: Policy = PLAIN,
+        sessions_folder: Path | None = None,
     ) -> None:
         super().__init__(capabilities)
         self.engine: Any = engine if engine is not None else FakeEngine()
@@ -116,6 +118,7 @@ class FakeEditor(Editor):
             clock,
             one_converter,
             policy,
+            None if sessions_folder is None else lambda: sessions_folder,
         )
         self.server.protocol.set_writer(self.stream)
 

@@ -315,3 +315,5 @@ def test_initialize_is_answered_without_model_and_grammars() -> None:
     heavy = {"llama_cpp", "numpy", "tree_sitter", "rich", "psutil", "filelock", "pip"}
     assert not packages & heavy
     assert not [module for module in modules if module.startswith("slm_lsp.registry")]
+    # What follows `initialized`: the pipeline, and what it leaves on the disk.
+    assert not [module for module in modules if module.startswith("slm_lsp.completion.")]

@@ -16,6 +16,7 @@ import pytest
 from completer_scene import Scene
 
 from slm_lsp.completion.ahead import unknown_place
+from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.engine.fake import FakeEngine
@@ -116,16 +117,23 @@ async def test_a_cut_text_is_finished_for_the_next_keystroke(cut: BackgroundScen
     assert len(cut.engine.requests) == 2
 
 
-async def test_what_agrees_with_a_cut_text_waits_for_its_end(cut: BackgroundScene) -> None:
+async def test_what_is_asked_before_its_end_takes_its_place(cut: BackgroundScene) -> None:
     await cut_short(cut, "val")
-    cut.engine.enqueue("value * 2")
-    waiting = asyncio.create_task(cut.complete(AT.format("va")))
-    await asyncio.sleep(0)
-    await cut.landed()
-    completion = (await waiting).completion
+    background = cut.engine.requests[-1]
+    cut.engine.enqueue("lue * 2")
+    completion = (await cut.complete(AT.format("va"))).completion
     assert completion is not None
-    assert (completion.text, completion.origin) == ("lue * 2", Origin.REUSED)
-    assert len(cut.engine.requests) == 2
+    assert (completion.text, completion.origin) == ("lue * 2", Origin.MODEL)
+    assert background.cancel.cancelled
+
+
+async def test_nothing_goes_on_for_who_types_past_every_suggestion(cut: BackgroundScene) -> None:
+    for n in range(TIRED_AFTER + 1):
+        cut.engine.enqueue(Generation(f"{n} * value", Finish.STOP))
+        await cut.complete(AT.format("y" * n))
+    cut.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    assert (await cut.complete(AT.format("z"))).completion is not None
+    assert cut.background.of(Priority.SPECULATIVE) == []
 
 
 async def test_what_does_not_agree_ends_it(cut: BackgroundScene) -> None:

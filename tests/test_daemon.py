@@ -348,7 +348,8 @@ async def test_a_native_step_that_never_ends_ends_the_daemon(
         def stats(self) -> EngineStats:
             self.n_looks += 1
             n_steps = min(self.n_looks, 50)
-            return EngineStats(n_requests=self.n_looks, n_queued=1, n_decode_steps=n_steps)
+            cpu_s = float(self.n_looks)
+            return EngineStats(self.n_looks, n_queued=1, n_decode_steps=n_steps, cpu_s=cpu_s)
 
     engine = Stuck()
     async with served(place, engine) as daemon:

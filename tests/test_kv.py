@@ -8,7 +8,7 @@ decoder itself fails where its cells do not suffice. Threads: the test's own.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from slm_lsp.deadline import CancelToken, Deadline, FakeClock
 from slm_lsp.engine import cells
 from slm_lsp.engine.base import EngineStats
+from slm_lsp.engine.draft import Odds
 from slm_lsp.engine.fake import END, FakeDecoder
 from slm_lsp.engine.kv import KvCache, Pick
+from slm_lsp.engine.rates import Rates
 from slm_lsp.engine.run import Run
 from slm_lsp.types import Finish, Generation, GenerationRequest, Prompt, Text
 
@@ -35,14 +37,21 @@ def letters(tokens: Sequence[int]) -> int:
     return ord("a") + sum(token * at for at, token in enumerate(tokens, 1)) % 20
 
 
+class Eager(Odds):
+    """Drafts whatever is of use."""
+
+    def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
+        return n_max
+
+
 class Bench:
     """A decoder with several sequences; `steps` tells the steps of the last request."""
 
-    def __init__(self, rule: Any = letters, **decoder: Any) -> None:
+    def __init__(self, rule: Any = letters, odds: Odds | None = None, **decoder: Any) -> None:
         self.clock = FakeClock()
         self.decoder = FakeDecoder("", self.clock, 1.0, rule=rule, **decoder)
         self.stats = EngineStats()
-        self.kv = KvCache(self.decoder, self.clock, self.stats)
+        self.kv = KvCache(self.decoder, self.clock, self.stats, odds=odds)
         self.steps = EngineStats()
 
     def ask(
@@ -263,6 +272,49 @@ def test_reading_ahead_leaves_what_was_written_behind() -> None:
     assert bench.steps.n_resumed_tokens == 10
 
 
+# --- several picks of one step ---
+
+
+def test_each_of_the_last_tokens_of_a_step_can_be_picked_behind() -> None:
+    bench = Bench()
+    tokens = [*map(ord, "abcdef")]
+    bench.kv.feed(tokens[:2])
+    bench.kv.feed(tokens[2:], 3)
+    for n_tokens in (4, 6, 5):
+        assert bench.kv.reuse(tokens[:n_tokens]) == n_tokens
+        assert bench.kv.pick(n_tokens).token == letters(tokens[:n_tokens])
+    assert bench.kv.tokens == tokens  # nothing was to be fed
+    assert bench.kv.recall(tokens[:5], b"", True) is not None
+    # Behind the third no pick was asked for: it is fed again.
+    assert bench.kv.reuse(tokens[:3]) == 2
+
+
+def test_a_rejected_draft_is_cut_off_and_what_was_picked_before_it_is_kept() -> None:
+    bench = Bench()
+    tokens = [*map(ord, "abcdef")]
+    bench.kv.feed(tokens, 4)
+    first = bench.kv.pick(3)
+    bench.kv.pick(6)
+    taken = [*tokens[:3], first.token]
+    assert bench.kv.reuse(taken) == 3
+    assert bench.kv.tokens == bench.decoder.sequence == tokens[:3]
+    assert bench.kv.recall(tokens[:3], b"", True) == first
+    bench.kv.feed(taken[3:])
+    assert bench.kv.pick(4).token == letters(taken)
+    assert bench.kv.recall([*taken, 0, 0], b"", True) is None
+
+
+def test_another_documents_step_ends_the_picks() -> None:
+    bench = Bench()
+    tokens = [*map(ord, "abcdef")]
+    bench.kv.use("a")
+    bench.kv.feed(tokens, 4)
+    bench.kv.use("b")
+    bench.kv.feed(tokens[:3])
+    bench.kv.use("a")
+    assert bench.kv.reuse(tokens[:4]) == 3
+
+
 # --- the invariant ---
 
 requests = st.fixed_dictionaries(
@@ -284,13 +336,19 @@ requests = st.fixed_dictionaries(
     st.booleans(),
     st.integers(32, 70),
     st.sampled_from([by_content, letters]),
+    st.sampled_from([lambda: None, Odds, Eager]),
 )
 def test_what_was_asked_before_changes_nothing(
-    asked: list[dict[str, Any]], n_sequences: int, cuts: bool, n_cells: int, rule: Any
+    asked: list[dict[str, Any]],
+    n_sequences: int,
+    cuts: bool,
+    n_cells: int,
+    rule: Any,
+    odds: Callable[[], Odds | None],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "EVICT_TOKENS", 3)
-        bench = Bench(rule, n_ctx=32, n_cells=n_cells, n_sequences=n_sequences, cuts=cuts)
+        bench = Bench(rule, odds(), n_ctx=32, n_cells=n_cells, n_sequences=n_sequences, cuts=cuts)
         for request in asked:
             found = bench.ask(**request)
             held = sum(map(len, bench.decoder.sequences))

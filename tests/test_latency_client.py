@@ -13,9 +13,11 @@ import pytest
 
 from benchmarks.latency import processes, typist
 from benchmarks.latency.client import LspClient, RequestFailed, ServerEnded, offset_of, position
-from benchmarks.latency.ours import Home, Ours, first_item, prefilled_each
+from benchmarks.latency.home import Home
+from benchmarks.latency.ours import Ours
 from benchmarks.latency.policy import Answer, Show, View, Work
 from benchmarks.latency.replay import Change, Replay, Shown
+from benchmarks.latency.responses import first_item, outcomes, prefilled_each
 from benchmarks.latency.sessions import Event, Kind, Passage, Session
 from benchmarks.latency.typist import Habits, Keystroke, Typist
 
@@ -102,6 +104,8 @@ async def test_an_answer_belongs_to_the_key_before_it_and_a_later_key_supersedes
     assert two.open_ms == pytest.approx(100.0, abs=50.0)
     assert three.answer_ms is not None
     assert three.shown_ms is None
+    # After the last key the typist looks at what comes for a while.
+    assert records[-1].open_ms >= 4 * typist.REACTION_MS
     assert stub.views[-1].text == WHOLE
 
 
@@ -174,6 +178,7 @@ def test_tokens_read_are_of_answered_requests() -> None:
         {"origin": None, "reject": "superseded"},
     ]
     assert prefilled_each(lines) == (100, 2, 0)
+    assert outcomes(lines) == {"model": 1, "blank": 1, "reused": 1, "superseded": 1}
 
 
 def test_the_first_item_of_each_kind_of_response() -> None:
@@ -216,6 +221,9 @@ async def test_a_real_server_answers_the_last_key_and_is_told_of_every_edit() ->
         # The keystroke itself may find all of its prompt read ahead.
         assert work.n_prefilled >= max(1, work.prefilled_each[0])
         assert work.n_decoded > 0
+        assert work.facts["n_model"] == 1
+        # There is no daemon to be observed.
+        assert work.read_each == ()
     finally:
         await ours.stop()
     assert processes.find([home.mark]) == []

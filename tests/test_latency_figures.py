@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from latency_scene import record, session
 
-from benchmarks.latency.figures import coverage, paired, product_limit, quantile, summary
-from benchmarks.latency.report import table
-
-
-def record(kind: str = "type", place: int = 0, **values: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "kind": kind,
-        "place": place,
-        "asked": True,
-        "answer_ms": None,
-        "shown_ms": None,
-        "n_chars": 0,
-        "n_new_chars": 0,
-        "open_ms": 100.0,
-    }
-    return {**base, **values}
-
-
-def session(records: list[dict[str, Any]], number: int = 0, **work: Any) -> dict[str, Any]:
-    done = {"prefilled_each": [], "n_prefilled": 0, "n_decoded": 0, **work}
-    return {
-        "number": number,
-        "n_accepted_chars": 7,
-        "cpu_s": 2.0,
-        "work": done,
-        "records": records,
-    }
+from benchmarks.latency.fates import fates, overruns, reading
+from benchmarks.latency.figures import coverage, paired, pooled, summary
+from benchmarks.latency.quantiles import product_limit, quantile
+from benchmarks.latency.report import main_table
 
 
 @pytest.mark.parametrize(
@@ -90,9 +66,11 @@ def test_a_summary_by_hand() -> None:
 def test_coverage_is_of_the_keys_at_which_the_patient_one_shows() -> None:
     patient = [session([record(place=i, shown_ms=900.0 if i < 4 else None) for i in range(6)])]
     times: list[float | None] = [10.0, 250.0, 251.0, None, 10.0]
-    ours = [session([record(place=i, shown_ms=ms) for i, ms in enumerate(times)])]
-    assert coverage(ours, patient, 250.0) == 0.5
-    assert coverage(ours, [session([])], 250.0) is None
+    ours = [session([record(place=i, shown_ms=ms, answer_ms=ms) for i, ms in enumerate(times)])]
+    assert coverage(ours, patient, 250.0) == (0.5, 4)
+    # The fourth was typed on at after 100 ms, before anything came.
+    assert coverage(ours, patient, 250.0, overtaken=False) == (0.6667, 3)
+    assert coverage(ours, [session([])], 250.0) == (None, 0)
 
 
 def test_pairs_are_of_the_same_session() -> None:
@@ -101,15 +79,77 @@ def test_pairs_are_of_the_same_session() -> None:
     assert paired(ours, peer, 250.0) == {"answer_p50": 0.25, "answer_p95": 0.25, "cpu_s": 1.0}
 
 
+def test_over_all_keys_of_the_sessions_that_both_have() -> None:
+    quick = [record(answer_ms=10.0) for _ in range(6)]
+    slow = [record(answer_ms=40.0), *(record(open_ms=100.0 + i) for i in range(7))]
+    other = [record(answer_ms=1.0)]
+    found = pooled([session(quick), session(other, 1)], [session(slow), session(other, 2)])
+    # One in eight was answered; five could be observed for 102 ms.
+    ratio = {"ours": 10.0, "peer": 102.0, "peer_is_bound": True, "ratio": 0.098}
+    assert found == {"answer_p50": ratio, "answer_p95": ratio}
+    same = pooled([session(quick)], [session(quick)])["answer_p50"]
+    assert same == {"ours": 10.0, "peer": 10.0, "peer_is_bound": False, "ratio": 1.0}
+    nothing = pooled([session(slow)], [session(quick[:3])])["answer_p95"]
+    assert (nothing["ours"], nothing["ratio"]) == (None, None)
+    assert pooled([], [])["answer_p50"]["peer"] is None
+
+
+def test_fates_by_hand() -> None:
+    records = [
+        record(open_ms=120.0),  # overtaken
+        record(open_ms=120.0, answer_ms=50.0, shown_ms=50.0),
+        record(open_ms=400.0, answer_ms=240.0),
+        record(open_ms=400.0, answer_ms=260.0, shown_ms=260.0),
+        record(open_ms=900.0),  # left alone, and no answer
+        record(open_ms=900.0, asked=False),
+    ]
+    found = fates(records, 250.0)
+    assert found["overtaken"] == 0.2
+    assert found["not_overtaken"] == {
+        "n": 4,
+        "shown": 0.5,
+        "shown_within_budget": 0.25,
+        "answer_ms": {"p50": 240.0, "p95": None},
+    }
+    assert found["paused"] == {
+        "n": 3,
+        "shown": 0.3333,
+        "shown_within_budget": 0.0,
+        "answer_ms": {"p50": 260.0, "p95": None},
+    }
+    # What never came is late by at least the time it had.
+    assert overruns(records, 250.0) == [0.0, 0.0, 10.0, 650.0]
+    nothing = fates([], 250.0)
+    assert (nothing["overtaken"], nothing["paused"]["n"]) == (None, 0)
+
+
+def test_warm_keys_go_on_in_one_place() -> None:
+    kinds = ["switch", "type", "type", "accept", "backspace", "move", "type", "type"]
+    keys = [record(kind, n_read=10**i) for i, kind in enumerate(kinds)]
+    keys[3]["shown_ms"] = 5.0
+    found = reading([session(keys), session([record(n_read=7), record(n_read=None)])])
+    assert found["after_jump"]["n"] == 5  # two jumps, the key after each, and a session's first
+    assert found["after_jump"]["p50"] == 10
+    assert found["warm"]["n"] == 4
+    assert found["warm"]["p50"] == 1000
+    assert found["warm"]["mean"] == (100 + 1000 + 10_000 + 10**7) / 4
+    # Only the key after the one that showed something, and not beyond the next jump.
+    assert (found["settled"]["n"], found["settled"]["p95"]) == (1, 10_000)
+    assert reading([])["warm"] == {"n": 0, "p50": None, "p95": None, "p99": None, "mean": None}
+
+
 def test_the_table() -> None:
-    entry = session([record(answer_ms=12.3, shown_ms=12.3, n_new_chars=4)], n_decoded=2)
+    keys = [record("switch", n_read=3), record(n_read=3)]
+    entry = session(
+        [*keys, record(answer_ms=12.3, shown_ms=12.3, n_new_chars=4, n_read=3)], n_decoded=2
+    )
     policy = {"summary": summary([entry], 250.0), "memory": {"rss_mb": 1234.4}}
     silent = {"summary": summary([session([record()])], 250.0), "memory": {"rss_mb": 1.0}}
     result = {"model": "m", "budget_ms": 250.0, "policies": {"ours": policy, "peer": silent}}
-    lines = table([result]).splitlines()
-    assert len(lines) == 4
+    lines = main_table([result, {**result, "cold": True}]).splitlines()
+    assert len(lines) == 6
     assert lines[2] == (
-        "| m | 250 | ours | 12 / 12 / 12 | 100 % / 100 % / 100 % | 0 / 0 | – / – | 0.50 "
-        "| 2.0 | 1,234 |"
+        "| m | 250 | ours | – / – / – | 33 % / 33 % / 33 % | 0 / 0 | 3 / 3 | 0.50 | 2.0 | 1,234 |"
     )
+    assert lines[4].startswith("| m, cold | 250 |")
     assert "– / – / – | 0 % / 0 % / 0 %" in lines[3]

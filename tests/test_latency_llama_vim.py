@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.latency import llama_context, llama_vim, ring
+from benchmarks.latency import gathering, llama_context, llama_vim, ring
 from benchmarks.latency.infill import InfillError, InfillServer
 from benchmarks.latency.llama_context import Cache, keys, lines_of, local_context, rendered
 from benchmarks.latency.llama_vim import LlamaVim
@@ -245,6 +245,7 @@ async def test_the_first_request_and_the_one_after_showing() -> None:
     assert (first["stop"], first["input_extra"], first["id_slot"]) == ([], [], 0)
     work = await made.policy.end()
     assert (work.prefilled_each, work.n_prefilled, work.n_decoded) == ((5,), 10, 6)
+    assert work.read_each == (10,)
 
 
 def test_without_a_limit_only_the_first_request_differs() -> None:
@@ -276,7 +277,9 @@ async def test_one_request_at_a_time_and_the_next_after_the_rearm(quick: None) -
     await asyncio.sleep(0.08)
     # Nothing was cancelled, and only the last wish is left.
     assert [body["prompt"] for body in made.server.bodies[:2]] == ["x", "x = "]
-    await made.policy.end()
+    work = await made.policy.end()
+    # Each request's reading belongs to the key after which it began.
+    assert work.read_each == (5, 0, 0, 5 * (len(made.server.bodies) - 1))
 
 
 async def test_a_later_wish_replaces_an_earlier_one(quick: None) -> None:
@@ -303,6 +306,18 @@ async def test_a_context_in_the_cache_is_not_asked_about_again(quick: None) -> N
     await asyncio.sleep(0.1)
     assert "x = " not in [body["prompt"] for body in made.server.bodies[n_before:]]
     await made.policy.end()
+
+
+async def test_a_session_that_is_given_up_asks_no_more(quick: None) -> None:
+    made = await scene("abc")
+    made.server.free.clear()
+    await made.type("x = ")
+    await made.type("x = a")
+    await made.policy.stop()
+    made.server.free.set()
+    await asyncio.sleep(0.08)
+    assert len(made.server.bodies) == 1
+    assert made.shown == []
 
 
 async def test_a_refused_request_ends_the_run() -> None:
@@ -336,9 +351,9 @@ async def test_a_suggestion_on_a_blank_line_replaces_it() -> None:
 
 
 async def test_the_ring_takes_in_a_piece_when_nobody_types(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_vim, "RING_UPDATE_S", 0.02)
-    monkeypatch.setattr(llama_vim, "RING_IDLE_S", 0.1)
-    monkeypatch.setattr(llama_vim, "ENTER_S", 0.0)
+    monkeypatch.setattr(gathering, "RING_UPDATE_S", 0.02)
+    monkeypatch.setattr(gathering, "RING_IDLE_S", 0.1)
+    monkeypatch.setattr(gathering, "ENTER_S", 0.0)
     made = await scene()
     far = "\n".join(numbered(40))
     made.policy.opened(View("file:///b.py", far, 0, modified=False))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.latency import corpus
-from benchmarks.latency.figures import quantile
+from benchmarks.latency.cold_sessions import LOOK_MS, make_cold_session
+from benchmarks.latency.quantiles import quantile
 from benchmarks.latency.replay import Change, Replay, Shown, decide, inserted
 from benchmarks.latency.sessions import Kind, Session, make_session
 
@@ -81,6 +82,26 @@ def test_a_session_jumps_between_two_places_and_two_files(number: int) -> None:
     assert set(jumps) == {0, 1, 2}
     opened = [event.passage for event in session.events if event.kind is Kind.OPEN]
     assert sorted(opened) == [0, 1]
+
+
+@given(seed=st.integers(0, 10_000), number=st.integers(0, 50))
+@settings(max_examples=10, deadline=None)
+def test_a_cold_session_is_in_no_file_twice(seed: int, number: int) -> None:
+    session = make_cold_session(TEXTS, seed, number)
+    assert session == make_cold_session(TEXTS, seed, number)
+    assert len(set(session.files)) == len(session.files) == len(session.passages) == 32
+    assert tuple(replayed(session, None).texts) == session.originals
+    assert tuple(replayed(session, random.Random(seed)).texts) == session.originals
+    opened = [event for event in session.events if event.kind is Kind.OPEN]
+    jumps = [event for event in session.events if event.kind is Kind.SWITCH]
+    assert [event.passage for event in opened] == [event.passage for event in jumps]
+    # The cursor is there as soon as the file is open, and then nobody types for a while.
+    assert {event.gap_ms for event in jumps} == {0.0}
+    assert {e.gap_ms for e in session.events if e.kind is Kind.WAIT} == {LOOK_MS}
+    for passage in session.passages:
+        end = passage.start + len(passage.text)
+        assert session.originals[passage.file][end] == "\n"
+        assert 3 <= len(passage.text) <= 6
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import pytest
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
 from slm_lsp.engine.base import EngineStats, ModelLoadError
+from slm_lsp.engine.draft import Odds
+from slm_lsp.engine.keeping import keep
 from slm_lsp.engine.kv import KvCache
+from slm_lsp.engine.kv_file import KvFiles
 from slm_lsp.engine.llama import LlamaDecoder
+from slm_lsp.engine.rates import Rates
 from slm_lsp.engine.run import Run
 from slm_lsp.types import Generation, GenerationRequest, Prompt, Special, Text
 from slm_lsp.wiring import obtain
@@ -57,6 +62,27 @@ def test_a_sequence_cut_back_goes_on_as_if_it_had_never_been_longer(decoder: Lla
     assert decoder.truncate(10) == 10
     decoder.feed(tokens[10:])
     np.testing.assert_allclose(decoder._logits(), fresh, atol=1e-3)
+
+
+def test_every_token_of_a_step_can_be_picked_behind(decoder: LlamaDecoder) -> None:
+    tokens = decoder.tokenize([Text(CODE)])
+    assert len(tokens) > 16
+    # Steps of two tokens and more, as those of a single one differ (decision 8).
+    expected = {}
+    for end in (12, 13, 14, 16):
+        feed(decoder, tokens[:8], 100)
+        decoder.feed(tokens[8:end])
+        expected[end] = np.array(decoder._logits()), decoder.pick()
+    feed(decoder, tokens[:8], 100)
+    decoder.feed(tokens[8:16], n_picks=5)
+    for end, (logits, pick) in expected.items():
+        np.testing.assert_allclose(decoder._logits(end - 17), logits, atol=1e-3)
+        assert decoder.pick(at=end - 17)[0] == pick[0]
+    # What was cut off leaves the picks behind what is kept as they are.
+    assert decoder.truncate(13) == 13
+    assert decoder.pick(at=-4)[0] == expected[13][1][0]
+    decoder.feed(tokens[13:16])
+    np.testing.assert_allclose(decoder._logits(), expected[16][0], atol=1e-3)
 
 
 def test_sequences_do_not_see_each_other(decoder: LlamaDecoder) -> None:
@@ -141,6 +167,88 @@ def test_resuming_writes_what_decoding_anew_does(decoder: LlamaDecoder) -> None:
     healed = ask(kv, CODE, 24, heal=whole.text[: whole.text.index(word) + 2])
     assert healed.text == whole.text[whole.text.index(word) + 2 :]
     assert healed.n_resumed == 24
+
+
+def test_a_sequence_that_was_kept_goes_on_in_another_decoder(
+    decoder: LlamaDecoder, tmp_path: Path
+) -> None:
+    def ask(kv: KvCache, text: str, max_tokens: int) -> Generation:
+        prompt = Prompt((Text(text),), max_tokens=max_tokens)
+        deadline = Deadline.after(600_000.0)
+        request = GenerationRequest("s", prompt, deadline, CancelToken(), document="file:///a.py")
+        return Run(kv, request, SYSTEM_CLOCK).finish()
+
+    def cache(decoder: LlamaDecoder) -> KvCache:
+        kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
+        kv.files = KvFiles(tmp_path, decoder.kv_identity, decoder.info.n_ctx)
+        return kv
+
+    before = cache(decoder)
+    ask(before, CODE * 4, 8)
+    keep(before, SYSTEM_CLOCK)
+    # The same with another context, whose cells the file does not fit.
+    model = obtain(Config())
+    other = LlamaDecoder(model.path, model.name, n_ctx=512)
+    assert other.kv_identity != decoder.kv_identity
+    assert not KvFiles(tmp_path, other.kv_identity, 512).kept
+    other.close()
+    again = LlamaDecoder(model.path, model.name, n_ctx=1024)
+    again.select(3)
+    after = cache(again)
+    text = CODE * 4 + "            total"
+    resumed = ask(after, text, 24)
+    assert after.stats.n_restored_tokens > 100
+    assert resumed.n_cached == resumed.n_prompt - after.stats.n_prefill_tokens > 100
+    assert resumed == replace(
+        ask(before, text, 24), ttft_ms=resumed.ttft_ms, total_ms=resumed.total_ms
+    )
+    np.testing.assert_array_equal(again._logits(), decoder._logits())
+    again.close()
+
+
+def test_a_state_that_does_not_fit_is_not_taken(decoder: LlamaDecoder) -> None:
+    tokens = decoder.tokenize([Text(CODE)])
+    fresh = feed(decoder, tokens, 100)
+    state = decoder.save_sequence(1 << 30)
+    assert state is not None
+    assert decoder.save_sequence(len(state) - 1) is None
+    for wrong in (state[: len(state) // 2], state[:8], bytearray(len(state)), state + state):
+        decoder.truncate(0)
+        assert not decoder.restore_sequence(wrong, tokens)
+        assert decoder.truncate(0) == 0
+    assert not decoder.restore_sequence(state, tokens[:-1])
+    assert decoder.restore_sequence(state, tokens)
+    assert decoder.truncate(len(tokens) - 1) == len(tokens) - 1
+    decoder.feed(tokens[-1:])
+    np.testing.assert_allclose(decoder._logits(), fresh, atol=0.5)
+
+
+class Eager(Odds):
+    """Drafts whatever is of use, right or wrong."""
+
+    def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
+        return n_max
+
+
+def test_drafts_write_what_single_steps_do(decoder: LlamaDecoder) -> None:
+    """Where the model is sure: close calls may go either way, as a single token's logits differ."""
+    function = CODE + "            total += item\n    return total\n\n\n"
+    prompt = Prompt((Text(function * 2 + CODE[:40]),), max_tokens=22)
+    found = []
+    for odds in (None, Eager()):
+        stats = EngineStats()
+        kv = KvCache(decoder, SYSTEM_CLOCK, stats, odds=odds)
+        kv.cut(0)
+        request = GenerationRequest("s", prompt, Deadline.after(60_000.0), CancelToken())
+        generation = Run(kv, request, SYSTEM_CLOCK).finish()
+        assert len(kv.tokens) == decoder._n_past
+        found.append((generation.text, generation.finish, generation.n_predicted))
+        if odds is None:
+            assert (stats.n_decode_steps, stats.n_drafted_tokens) == (21, 0)
+        else:
+            assert 12 < stats.n_accepted_tokens <= stats.n_drafted_tokens
+            assert stats.n_decode_steps + stats.n_accepted_tokens == 21
+    assert found[0] == found[1]
 
 
 def test_what_is_allowed_is_what_may_be_picked(decoder: LlamaDecoder) -> None:

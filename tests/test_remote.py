@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from daemon_scene import (
@@ -95,6 +96,17 @@ async def test_daemons_that_start_at_once_leave_one(place: Place) -> None:
         assert set(ended.values()) == {ALREADY_RUNNING}
         assert starts(place) == [*(set(children) - ended.keys())]
         assert (await client.generate(asked())).text == "said"
+
+
+async def test_a_daemon_that_is_stopped_leaves_what_it_read_to_the_next(place: Place) -> None:
+    request = replace(asked("p" * 200), document="file:///a.py")
+    for n_cached in (0, 199):
+        async with Client(place) as client:
+            await client.ready()
+            assert (await client.generate(request)).n_cached == n_cached
+        os.kill(starts(place)[-1], signal.SIGTERM)
+        await until_gone(place)
+    assert len(starts(place)) == 2
 
 
 async def test_a_killed_daemon_fails_what_waits_and_serves_the_next(place: Place) -> None:

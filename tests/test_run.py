@@ -2,19 +2,26 @@
 
 Owns: `Model`, a scripted decoder whose clock moves with its steps.
 Invariant: after every request the sequence holds what the decoder was fed, and no step that
-could be expected to end past the deadline was started. Threads: the test's own.
+could be expected to end past the deadline was started. Whatever is drafted, it writes the same.
+Threads: the test's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
+from slm_lsp.engine import run as run_module
 from slm_lsp.engine.base import EngineStats, PromptError
-from slm_lsp.engine.fake import FILE_SEP, FakeDecoder
+from slm_lsp.engine.draft import N_DRAFT, Drafter, Odds
+from slm_lsp.engine.fake import END, FILE_SEP, START, FakeDecoder
 from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.rates import (
     CHUNK_MS,
@@ -50,13 +57,14 @@ class Model:
         script: Callable[[str], str] | str = "",
         step_ms: float = 1.0,
         token_ms: float = 0.0,
+        odds: Odds | None = None,
         **decoder: Any,
     ) -> None:
         self.clock = FakeClock()
         self.decoder = FakeDecoder(script, self.clock, step_ms, **decoder)
         self.decoder.on_step = lambda: self.clock.advance(token_ms * self.decoder.fed[-1])
         self.stats = EngineStats()
-        self.kv = KvCache(self.decoder, self.clock, self.stats)
+        self.kv = KvCache(self.decoder, self.clock, self.stats, odds=odds)
         self.cancel = CancelToken()
 
     def run(self, prompt: Prompt, budget_ms: float = BUDGET_MS) -> Run:
@@ -385,3 +393,174 @@ def test_nothing_is_reused_where_cutting_failed() -> None:
         with pytest.raises(ZeroDivisionError):
             model.ask("abd")
     assert check(model, "abd", Finish.EOS, "xy").n_cached == 0
+
+
+# --- drafts ---
+
+
+class Eager(Odds):
+    """Drafts all that there is time for."""
+
+    def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
+        while n_max and rates.step_ms(1 + n_max) >= within_ms:
+            n_max -= 1
+        return n_max
+
+
+@contextmanager
+def guessed(model: Model, guesses: Iterator[tuple[int, list[int]]]) -> Iterator[None]:
+    """Let every guess be so many right tokens and then others, whatever was written before."""
+
+    class Told(Drafter):
+        def guess(self, tokens: Sequence[int]) -> list[int]:
+            n_right, others = next(guesses)
+            right = model.decoder._plan[len(tokens) : len(tokens) + n_right]
+            self._guess = [*right, *others][: N_DRAFT + 1]
+            return list(self._guess)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "Drafter", Told)
+        yield
+
+
+def essence(generation: Generation) -> tuple[object, ...]:
+    """What does not depend on the steps."""
+    return generation.text, generation.finish, generation.logprobs, generation.n_prompt
+
+
+PIECES = (b"ab", b"\n", b"  ", b"ba")
+tokens = st.sampled_from([*map(ord, "ab \n("), *range(END + 1, END + 5), START, FILE_SEP, END])
+texts = st.lists(st.sampled_from(["a", "b", "ab", "\n", "  ", "("]), max_size=24).map("".join)
+prompts = st.fixed_dictionaries(
+    {
+        "heal": st.sampled_from(["", "", "a", "ab", " ", "q"]),
+        "max_tokens": st.integers(0, 20),
+        "fresh_line": st.booleans(),
+        "stop": st.sampled_from(
+            [
+                StopRule(),
+                LINE,
+                StopRule(strings=("ab", "b(")),
+                StopRule(max_lines=2),
+                StopRule(indent_columns=2),
+            ]
+        ),
+        "stop_specials": st.sampled_from([(), ("<file_sep>",)]),
+    }
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    texts,
+    texts,
+    prompts,
+    st.lists(st.tuples(st.integers(0, 8), st.lists(tokens, max_size=8)), min_size=1),
+)
+def test_whatever_is_drafted_the_same_is_written(
+    text: str, script: str, ask: dict[str, Any], drafts: list[tuple[int, list[int]]]
+) -> None:
+    plain, model = Model(script, pieces=PIECES), Model(script, odds=Eager(), pieces=PIECES)
+    expected = plain.ask(text, 1e6, **ask)
+    with guessed(model, itertools.cycle(drafts)):
+        assert essence(model.ask(text, 1e6, **ask)) == essence(expected)
+        # Every step writes a token at least, and one more for each that was accepted.
+        n_saved = plain.decoder.n_steps - model.decoder.n_steps
+        assert n_saved == model.stats.n_accepted_tokens <= model.stats.n_drafted_tokens
+        # What is remembered is right, too: for the same prompt, and for one that goes on.
+        assert essence(model.ask(text, 1e6, **ask)) == essence(expected)
+        longer = text + expected.text[:3]
+        ask["heal"] = ""
+        assert essence(model.ask(longer, 1e6, **ask)) == essence(plain.ask(longer, 1e6, **ask))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([0.0, 1.0, 5.0]),
+    st.sampled_from([0.0, 1.0, 5.0]),
+    st.floats(0.0, 150.0),
+    st.lists(st.tuples(st.integers(0, 8), st.lists(tokens, max_size=8)), min_size=1),
+)
+def test_a_draft_is_as_short_as_the_time_left(
+    step_ms: float, token_ms: float, budget_ms: float, drafts: list[tuple[int, list[int]]]
+) -> None:
+    model = Model("ab" * 20, step_ms, token_ms, odds=Eager(), pieces=PIECES)
+    model.kv.rates = Rates.from_json({"1": [step_ms + token_ms, 0.0], f"{SMALL}": [token_ms, 0.0]})
+    with guessed(model, itertools.cycle(drafts)):
+        generation = model.ask("p", budget_ms)  # which looks at the clock
+    assert ("ab" * 20).startswith(generation.text)
+    if generation.finish is Finish.DEADLINE:
+        assert budget_ms - model.clock.now_ms() <= step_ms + token_ms
+
+
+def test_what_was_written_before_is_written_in_fewer_steps() -> None:
+    line = "total += weight(item)\n"
+    model = Model(line[4:] + line, odds=Odds())
+    check(model, "x = 1\n" + line + line + line[:4], Finish.EOS, line[4:] + line)
+    assert model.stats.n_decode_steps < len(line)
+    assert model.stats.n_accepted_tokens >= len(line)
+    assert max(model.decoder.fed[-model.stats.n_decode_steps :]) == 1 + N_DRAFT
+
+
+def test_without_odds_nothing_is_drafted() -> None:
+    model = Model("a" * 30)
+    model.ask("a" * 30)
+    assert (model.stats.n_decode_steps, model.stats.n_drafted_tokens) == (30, 0)
+
+
+def test_a_memory_that_cannot_be_cut_gets_no_drafts() -> None:
+    model = Model("a" * 30, odds=Eager(), cuts=False)
+    check(model, "a" * 30, Finish.EOS, "a" * 30)
+    assert (model.stats.n_decode_steps, model.stats.n_drafted_tokens) == (30, 0)
+
+
+@pytest.mark.parametrize(
+    ("ask", "n_drafted"),
+    [
+        ({"max_tokens": 9}, N_DRAFT),
+        ({"max_tokens": 3}, 1),
+        ({"max_tokens": 2}, 0),
+        ({"stop": StopRule(strings=("de",))}, 3),  # `e` ends it: behind it nothing is picked
+        ({"heal": "a"}, N_DRAFT),
+        ({"heal": "abc"}, 0),  # not while something is required
+    ],
+)
+def test_a_draft_is_of_use_to_its_last_token(ask: dict[str, Any], n_drafted: int) -> None:
+    model = Model("abcdefghijk", odds=Eager())
+    with guessed(model, itertools.repeat((8, []))):
+        model.ask("p" * 4, **ask)
+    assert model.decoder.fed[1] == 1 + n_drafted
+
+
+def test_a_cancelled_request_makes_no_further_step_for_what_was_drafted() -> None:
+    model = Model("abcabcabcabcabc", odds=Eager())
+    run = model.run(Prompt((Text("abcabcabc"),)))
+    model.after(2, model.cancel.cancel)
+    with pytest.raises(Cancelled):
+        run.finish()
+    assert (model.decoder.n_steps, model.stats.n_cancelled_steps) == (2, 1)
+    assert model.kv.tokens == model.decoder.sequence
+    check(model, "abcabcabc", Finish.EOS, "abcabcabcabcabc")
+
+
+def test_nothing_is_reused_of_a_failed_draft() -> None:
+    model = Model("abcabc", odds=Eager())
+
+    def fail() -> None:
+        raise RuntimeError("native")
+
+    model.after(2, fail)
+    with pytest.raises(RuntimeError, match="native"):
+        model.run(Prompt((Text("abcabcabc"),))).finish()
+    assert model.decoder.fed[-1] > 1
+    assert model.kv.tokens == []
+    assert check(model, "abcabcabc", Finish.EOS, "abcabc").n_cached == 0
+
+
+def test_partial_holds_what_was_accepted() -> None:
+    model, seen = Model("bcabcabcabc\n", odds=Eager()), list[str]()
+    run = model.run(Prompt((Text("abcabca"),), LINE))
+    model.decoder.on_step = lambda: seen.append(run.partial().text)
+    assert run.finish().text == "bcabcabcabc"
+    assert len(seen) == model.decoder.n_steps < 6
+    assert all("bcabcabcabc".startswith(text) for text in seen)

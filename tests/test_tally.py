@@ -27,3 +27,11 @@ def test_only_the_last_requests_count_for_latency() -> None:
     assert summary["latency_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
     assert summary["n_latencies"] == N_LATENCIES
     assert summary["origins"] == {"lexical": N_LATENCIES + 5}
+
+
+def test_all_requests_but_those_given_up_are_in_the_histograms() -> None:
+    tally = Tally()
+    tally.add(Outcome(Completion("x", 0, 0, Origin.MODEL)), 100.0)
+    for reason in RejectReason:
+        tally.add(Outcome(None, reason), 1.0)
+    assert (tally.answered_ms.n, tally.suggested_ms.n) == (len(RejectReason) - 1, 1)

@@ -12,6 +12,7 @@ from daemon_scene import asked
 from slm_lsp import wiring
 from slm_lsp.cli import run
 from slm_lsp.config import Config
+from slm_lsp.engine import kv_folder, rates_file
 from slm_lsp.engine.base import Decoder, EngineStats, EngineUnavailable, ModelLoadError
 from slm_lsp.engine.fake import FakeDecoder
 from slm_lsp.registry.specs import DEFAULT_MODEL
@@ -52,6 +53,30 @@ def test_closing_ends_a_load_at_its_next_report(monkeypatch: pytest.MonkeyPatch)
     assert engine.state is EngineState.CLOSED
 
 
+@pytest.mark.parametrize("keep_kv", [True, False])
+@pytest.mark.parametrize("keeps_kv", [True, False])
+def test_what_was_read_is_kept_where_both_want_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_kv: bool, keeps_kv: bool
+) -> None:
+    monkeypatch.setattr(kv_folder, "default_folder", lambda: tmp_path)
+    monkeypatch.setattr(rates_file, "default_folder", lambda: tmp_path / "rates")
+    monkeypatch.setattr(wiring, "load_decoder", lambda *_: FakeDecoder("xy"))
+    older, other = tmp_path / "older.kv", tmp_path / "other"
+    older.touch()
+    other.touch()
+    ready = threading.Event()
+    config = Config(keep_kv="on" if keep_kv else "off")
+    engine = wiring.start_inproc(config, lambda _: ready.set(), lambda *_: None, keeps_kv=keeps_kv)
+    assert ready.wait(10)
+    request = replace(asked("p" * 100), document="file:///a.py")
+    assert engine.submit(request).future.result(10).text == "xy"
+    engine.close()
+    assert other.exists()
+    # Where it is not wanted, nothing is left of the time when it was.
+    assert older.exists() is keep_kv
+    assert len(list(tmp_path.glob("*.kv"))) == keep_kv + (keep_kv and keeps_kv)
+
+
 @pytest.mark.parametrize(
     ("model", "is_path"),
     [
@@ -76,7 +101,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_the_engine_is_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("start_remote", "start_inproc"):
-        monkeypatch.setattr(wiring, name, lambda *_, name=name: name)
+        monkeypatch.setattr(wiring, name, lambda *_, name=name, **kept: name)
 
     def chosen(engine: str) -> object:
         return wiring.start_engine(Config(engine=engine), lambda _: None, lambda *_: None)
@@ -95,7 +120,13 @@ def test_servers_with_the_same_model_have_the_same_daemon(tmp_path: Path) -> Non
     assert wiring.identity(Config()) != wiring.identity(Config(quantization="Q4_0"))
     # What only the server looks at makes no difference.
     assert wiring.key(here) == wiring.key(Config(model=str(path), automatic_budget_ms=9))
-    for other in (Config(threads=3), Config(batch_threads=3), Config(context_tokens=512)):
+    for other in (
+        Config(threads=3),
+        Config(batch_threads=3),
+        Config(context_tokens=512),
+        Config(keep_kv="off"),
+        Config(drafts="off"),
+    ):
         assert wiring.identity(other) == wiring.identity(Config())
         assert wiring.key(other) != wiring.key(Config())
     before = wiring.key(here)
@@ -107,7 +138,14 @@ def test_the_daemon_is_started_with_the_servers_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = Config(model="./-m.gguf", threads=3, context_tokens=512, daemon_idle_minutes=1.5)
+    given = Config(
+        model="./-m.gguf",
+        threads=3,
+        context_tokens=512,
+        daemon_idle_minutes=1.5,
+        keep_kv="off",
+        drafts="off",
+    )
     taken: list[Config] = []
 
     def run_daemon(config: Config) -> int:

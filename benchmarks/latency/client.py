@@ -42,6 +42,10 @@ class LspClient:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._n_sent = 0
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
     async def start(self, params: Mapping[str, Any]) -> Json:
         """Start the server and initialize it; returns its answer."""
         self._process = await asyncio.create_subprocess_exec(

@@ -2,55 +2,27 @@
 
 Owns: what each reported number means.
 
-Invariant: pure. Quantiles are of the nearest rank, so that each is a value that was measured.
+Invariant: pure; only what a result holds is read, so that figures can be made again.
 
 Threads: any.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.latency.fates import fates, is_overtaken, overruns, reading
+from benchmarks.latency.quantiles import (
+    observed,
+    product_limits,
+    quantile,
+    rounded,
+    share,
+    spread,
+)
+
 WITHIN_MS = (100.0, 250.0, 500.0)
-QUANTILES = (0.5, 0.95, 0.99)
-
-Record = Mapping[str, Any]
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def product_limit(events: Sequence[tuple[float, bool]], share: float) -> float | None:
-    """The quantile of times of which some are only known to be longer (Kaplan and Meier 1958).
-
-    Each event is a time and whether it ended there (True) or was cut off (False). None where
-    more than 1 - share of the distribution lies beyond what was observed.
-    """
-    left, n_left = 1.0, len(events)
-    # At the same time, what ended comes before what was cut off.
-    for time_ms, ended in sorted(events, key=lambda event: (event[0], not event[1])):
-        if ended:
-            left *= 1.0 - 1.0 / n_left
-            if 1.0 - left >= share - 1e-12:
-                return time_ms
-        n_left -= 1
-    return None
-
-
-def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """p50, p95, p99 and the largest."""
-    row: dict[str, float | None] = {
-        f"p{share * 100:g}": _rounded(quantile(values, share)) for share in QUANTILES
-    }
-    row["max"] = _rounded(max(values, default=None))
-    return row
 
 
 def summary(sessions: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str, Any]:
@@ -58,7 +30,8 @@ def summary(sessions: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str
 
     `answer_ms` are times to any answer, of the keys that were answered before the next key
     came; in `answer_censored_ms` the others count as answered later than that. `shown_within`
-    are shares of all keys. Overrun is what an answer took longer than the budget.
+    are shares of all keys. Overrun is what an answer took longer than the budget; `fates` and
+    `read_per_keystroke` see `fates`.
     """
     records = [record for session in sessions for record in session["records"]]
     asked = [record for record in records if record["asked"]]
@@ -67,7 +40,7 @@ def summary(sessions: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str
     works = [session["work"] for session in sessions]
     each = [tokens for work in works for tokens in work["prefilled_each"]]
     n_new_chars = sum(record["n_new_chars"] for record in records)
-    overrun = spread([max(0.0, answer - budget_ms) for answer in answered])
+    overrun = spread(overruns(records, budget_ms))
     n_sessions, n_records = max(1, len(sessions)), max(1, len(records))
     return {
         "n_sessions": len(sessions),
@@ -77,18 +50,20 @@ def summary(sessions: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str
         "n_shown": len(shown),
         "n_accepted_chars": sum(session["n_accepted_chars"] for session in sessions),
         "answer_ms": spread(answered),
-        "answer_censored_ms": censored(asked),
+        "answer_censored_ms": product_limits(asked, "answer_ms"),
         "shown_ms": spread(shown),
         "shown_within": {
             f"{limit:g}": round(sum(ms <= limit for ms in shown) / n_records, 4)
             for limit in WITHIN_MS
         },
+        "fates": fates(records, budget_ms),
         "overrun_ms": {"p99": overrun["p99"], "max": overrun["max"]},
         "prefilled_per_keystroke": {
             "p50": quantile(each, 0.5),
             "p95": quantile(each, 0.95),
             "all_work": round(sum(work["n_prefilled"] for work in works) / n_records, 2),
         },
+        "read_per_keystroke": reading(sessions),
         "decode_steps_per_shown_char": _ratio(
             sum(work["n_decoded"] for work in works), n_new_chars
         ),
@@ -96,32 +71,33 @@ def summary(sessions: Sequence[Mapping[str, Any]], budget_ms: float) -> dict[str
     }
 
 
-def censored(asked: Sequence[Record]) -> dict[str, float | None]:
-    """Quantiles of the time to an answer, with the unanswered cut off at the next key."""
-    events = [
-        (record["open_ms"], False) if record["answer_ms"] is None else (record["answer_ms"], True)
-        for record in asked
-    ]
-    return {f"p{share * 100:g}": _rounded(product_limit(events, share)) for share in QUANTILES}
-
-
 def coverage(
-    ours: Sequence[Mapping[str, Any]], patient: Sequence[Mapping[str, Any]], limit_ms: float
-) -> float | None:
+    ours: Sequence[Mapping[str, Any]],
+    patient: Sequence[Mapping[str, Any]],
+    limit_ms: float,
+    *,
+    overtaken: bool = True,
+) -> tuple[float | None, int]:
     """Of the keys at which a policy without time limit shows something, the share at which
-    ours does within the limit. Keys are told by session and place; both must have them."""
+    ours does within the limit, and how many they are. Keys are told by session and place; both
+    must have them. Without `overtaken`, keys that the next key came too soon after are left out.
+    """
     at = [_by_place(ours), _by_place(patient)]
-    both = [place for place in at[1] if place in at[0] and at[1][place] is not None]
-    if not both:
-        return None
-    times = [at[0][place] for place in both]
-    return round(sum(ms is not None and ms <= limit_ms for ms in times) / len(both), 4)
+    both = [
+        at[0][place]
+        for place, record in at[1].items()
+        if place in at[0]
+        and record["shown_ms"] is not None
+        and (overtaken or not is_overtaken(at[0][place], limit_ms))
+    ]
+    n_in_time = sum(r["shown_ms"] is not None and r["shown_ms"] <= limit_ms for r in both)
+    return share(n_in_time, len(both)), len(both)
 
 
-def _by_place(sessions: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], float | None]:
-    """When each typed key showed something."""
+def _by_place(sessions: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+    """The record of each typed key."""
     return {
-        (session["number"], record["place"]): record["shown_ms"]
+        (session["number"], record["place"]): record
         for session in sessions
         for record in session["records"]
         if record["kind"] == "type"
@@ -145,12 +121,34 @@ def paired(
                 rows[f"answer_{name}"].append(pair[0] / pair[1])
         if two["cpu_s_per_session"]:
             rows["cpu_s"].append(one["cpu_s_per_session"] / two["cpu_s_per_session"])
-    return {name: _rounded(quantile(values, 0.5), 3) for name, values in rows.items()}
+    return {name: rounded(quantile(values, 0.5), 3) for name, values in rows.items()}
+
+
+def pooled(
+    ours: Sequence[Mapping[str, Any]], peer: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The time to an answer over all keys of the sessions that both have typed. Most keys are
+    overtaken, so the peer's quantile may lie beyond all that was observed: then it stands for
+    at least as long as some keys could be observed (`peer_is_bound`)."""
+    numbers = {session["number"] for session in ours} & {session["number"] for session in peer}
+    one, two = (
+        [r for s in sessions if s["number"] in numbers for r in s["records"] if r["asked"]]
+        for sessions in (ours, peer)
+    )
+    mine, theirs = (product_limits(records, "answer_ms") for records in (one, two))
+    bound_ms = observed(two, "answer_ms")
+    rows: dict[str, dict[str, Any]] = {}
+    for name in ("p50", "p95"):
+        other = bound_ms if theirs[name] is None else theirs[name]
+        known = mine[name] is not None and other
+        rows[f"answer_{name}"] = {
+            "ours": mine[name],
+            "peer": other,
+            "peer_is_bound": theirs[name] is None,
+            "ratio": rounded((mine[name] or 0.0) / (other or 1.0), 3) if known else None,
+        }
+    return rows
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return round(part / whole, 3) if whole else None
-
-
-def _rounded(value: float | None, digits: int = 2) -> float | None:
-    return None if value is None else round(value, digits)

@@ -14,17 +14,12 @@ Threads: the event loop. What the original pays to start `curl` for each request
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
-from benchmarks.latency import ring as rings
+from benchmarks.latency.gathering import Gathering, around
 from benchmarks.latency.infill import InfillServer
 from benchmarks.latency.llama_context import (
     MAX_LINE_SUFFIX,
-    N_PREFIX_LINES,
-    N_SUFFIX_LINES,
     Cache,
     Local,
     cursor,
@@ -45,7 +40,6 @@ from benchmarks.latency.policy import Answer, Show, View, Work
 from benchmarks.latency.replay import Change, Shown
 
 REARM_S = 0.1
-RING_UPDATE_S, RING_IDLE_S, ENTER_S = 1.0, 3.0, 0.1
 
 Post = Callable[[Json], Awaitable[Json]]
 
@@ -70,19 +64,17 @@ class LlamaVim:
 
     def _reset(self) -> None:
         self.cache = Cache()
-        self._rng = random.Random("llama.vim")
-        self.ring = rings.Ring(self._rng)
+        self._gathering = Gathering(self._warm)
+        self.ring = self._gathering.ring
         self._view: View | None = None
         self._job: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ring_timer: asyncio.TimerHandle | None = None
-        self._background: set[asyncio.Task[Any]] = set()
         self._hint: list[str] | None = None
         self._can_accept = False
-        self._picked_row = -9999
         self._last_indent = -1
-        self._moved_s = time.monotonic()
         self._each: list[int] = []
+        # Tokens read by the requests that began between a key and the next.
+        self._reads: list[int] = []
         self._n_prefilled = self._n_decoded = self._n_requests = 0
 
     def marks(self) -> Sequence[str]:
@@ -93,43 +85,52 @@ class LlamaVim:
             await self._server.start()
 
     async def stop(self) -> None:
+        # Where a session was given up in the middle, nothing may go on with it.
+        pending = self._pending()
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
 
     async def begin(self, show: Show) -> None:
         self._reset()
         self._show = show
-        self._plan_ring()
+        self._gathering.start()
 
     async def end(self) -> Work:
-        for timer in (self._timer, self._ring_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._ring_timer = None
-        self._view = None
-        pending = [*self._background, *([self._job] if self._job else [])]
         # A request that failed has left the policy without answers: nothing may be made of it.
-        await asyncio.gather(*pending)
+        await asyncio.gather(*self._pending())
         facts = {"n_requests": float(self._n_requests), "n_ring": float(len(self.ring.chunks))}
-        return Work(tuple(self._each), self._n_prefilled, self._n_decoded, facts)
+        each, reads = tuple(self._each), tuple(self._reads)
+        return Work(each, self._n_prefilled, self._n_decoded, facts, reads)
+
+    def _pending(self) -> list[asyncio.Future[None]]:
+        """Ask no more; what is still being asked."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._view = None
+        return [*self._gathering.stop(), *([self._job] if self._job else [])]
 
     # --- what the editor tells ---
 
     def opened(self, view: View) -> None:
         """Entering a file gathers what is around its cursor, 100 ms later."""
-        asyncio.get_running_loop().call_later(ENTER_S, self._gather_here, view)
+        self._gathering.entered(view)
 
     def changed(self, view: View, change: Change) -> None:
         self._on_move(view)
 
     def moved(self, view: View) -> None:
         if self._view is not None and self._view.uri != view.uri:
-            self._gather_here(self._view)
-            asyncio.get_running_loop().call_later(ENTER_S, self._gather_here, view)
+            self._gathering.gather(self._view)
+            self._gathering.entered(view)
         self._on_move(view)
 
     def _on_move(self, view: View) -> None:
-        self._view, self._moved_s = view, time.monotonic()
+        self._view = view
+        self._gathering.moved()
+        self._reads.append(0)
         self._hint = None
         self._try_hint()
         if self._hint is not None:
@@ -192,16 +193,16 @@ class LlamaVim:
                 self._show(Answer(None))
             return
         self._last_indent = local.indent
-        self.ring.evict_like(self._around(view))
+        self.ring.evict_like(around(view))
         self._n_requests += 1
         speculative = bool(previous)
         self._job = asyncio.create_task(self._request(local, names, speculative))
-        if abs(row - self._picked_row) > rings.GATHER_LINES:
-            self._gather_far(view, lines, row)
+        self._gathering.gather_far(view, lines, row)
 
     async def _request(self, local: Local, names: list[str], speculative: bool) -> None:
+        key_number = len(self._reads) - 1
         answer = await self._post(self.body(local, speculative))
-        n_read = self._count(answer)
+        n_read = self._count(answer, key_number)
         if not speculative:
             self._each.append(n_read)
         text = answer.get("content")
@@ -228,52 +229,21 @@ class LlamaVim:
         if key(local.prefix + local.middle, local.suffix) in names:
             self._show(Answer(None))
 
-    def _count(self, answer: Json) -> int:
-        """Add up what the server did; returns the tokens that it read."""
+    def _count(self, answer: Json, key_number: int) -> int:
+        """Add up what a request that began after a key took; the tokens that it read."""
         timings = answer.get("timings") or {}
         n_read = int(answer.get("timings/prompt_n", timings.get("prompt_n", 0)) or 0)
         n_decoded = answer.get("timings/predicted_n", timings.get("predicted_n", 0)) or 0
         self._n_prefilled += n_read
         self._n_decoded += int(n_decoded)
+        if key_number >= 0:
+            self._reads[key_number] += n_read
         return n_read
 
-    # --- the ring ---
-
-    def _around(self, view: View) -> list[str]:
-        """Up to 32 lines on each side of the cursor."""
-        lines, half = lines_of(view.text), rings.CHUNK_LINES // 2
-        row = cursor(view.text, view.offset)[0]
-        return lines[max(0, row - half) : row + half + 1]
-
-    def _gather_here(self, view: View) -> None:
-        if not view.modified:
-            self.ring.pick(self._around(view), view.uri, True, time.monotonic() * 1e3)
-
-    def _gather_far(self, view: View, lines: list[str], row: int) -> None:
-        """Queue what lies above the prefix's window and below the suffix's."""
-        above = lines[max(0, row - rings.SCOPE_LINES) : max(0, row - N_PREFIX_LINES) + 1]
-        last = len(lines) - 1
-        first_below = min(last, row + N_SUFFIX_LINES)
-        below = lines[first_below : min(last, first_below + rings.CHUNK_LINES) + 1]
-        for piece in (above, below):
-            self.ring.pick(piece, view.uri, False, time.monotonic() * 1e3)
-        self._picked_row = row
-
-    def _plan_ring(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._ring_timer = loop.call_later(RING_UPDATE_S, self._update_ring)
-
-    def _update_ring(self) -> None:
-        """Once a second, if nobody typed for three: take in a piece and have it read."""
-        self._plan_ring()
-        if time.monotonic() - self._moved_s < RING_IDLE_S or not self.ring.promote():
-            return
-        task = asyncio.create_task(self._warm())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _warm(self) -> None:
-        self._count(await self._post(warm_body(self.ring.extra())))
+    async def _warm(self, pieces: list[Json]) -> None:
+        """Have the ring's pieces read."""
+        key_number = len(self._reads) - 1
+        self._count(await self._post(warm_body(pieces)), key_number)
 
 
 async def _nowhere(body: Json) -> Json:

@@ -5,7 +5,8 @@ the edit alone, then textDocument/inlineCompletion at the cursor (textDocument/c
 the server has no other).
 
 Invariant: nothing of the server but its command line, the protocol, the trace's lines and the
-command `slm-lsp.stats` is used, so that what is measured is what users have.
+command `slm-lsp.stats` is used, so that what is measured is what users have. Beside it, an
+Observer reads the daemon's counters.
 
 Threads: the event loop.
 """
@@ -14,46 +15,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.latency import processes
-from benchmarks.latency.client import LspClient, RequestFailed, ServerEnded, offset_of, position
+from benchmarks.latency.client import LspClient, RequestFailed, ServerEnded, position
+from benchmarks.latency.home import Home
+from benchmarks.latency.observer import Observer, read_between
 from benchmarks.latency.policy import Answer, Show, View, Work
-from benchmarks.latency.replay import Change, Shown
+from benchmarks.latency.replay import Change
+from benchmarks.latency.responses import first_item, outcomes, prefilled_each, trace_lines
 
 INLINE = "textDocument/inlineCompletion"
 POPUP = "textDocument/completion"
 READY_PATIENCE_S = 180.0
 READY_POLL_S = 0.05
+# What the engine expects a token to take.
+RATES = ("decode_ms", "prefill_ms_per_token")
 AUTOMATIC = 2  # InlineCompletionTriggerKind of LSP 3.18
 
 Json = dict[str, Any]
-
-
-class Home:
-    """What servers of one user share: the mark of their processes, and a runtime folder of
-    their own, so that the user's own daemon, if there is one, is left alone."""
-
-    def __init__(self) -> None:
-        self.mark = processes.new_mark()
-        self._temporary = tempfile.TemporaryDirectory(prefix="slm-latency-")
-        self.folder = Path(self._temporary.name)
-
-    def env(self) -> dict[str, str]:
-        """A server's environment."""
-        return {**os.environ, processes.MARK: self.mark, "XDG_RUNTIME_DIR": str(self.folder)}
-
-    def close(self) -> None:
-        """End what its servers left running."""
-        processes.end([self.mark])
-        self._temporary.cleanup()
 
 
 class Ours:
@@ -75,13 +60,21 @@ class Ours:
         self._asked: int | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self._before: Json = {}
+        self._observer: Observer | None = None
         self._ready_ms = 0.0
 
     def marks(self) -> Sequence[str]:
         return (self._home.mark,)
 
+    @property
+    def pid(self) -> int | None:
+        """The server's own process."""
+        return self._client.pid if self._client else None
+
     async def start(self) -> None:
-        """Nothing is shared but what the server itself leaves running."""
+        """Have the daemon run, which outlives its servers, as a peer's server runs by then."""
+        await self.begin(lambda answer: None)
+        await self.end()
 
     async def begin(self, show: Show) -> None:
         self._show = show
@@ -90,20 +83,12 @@ class Ours:
         settings = {**self._settings, "trace": str(self._trace_path)}
         started = time.perf_counter()
         self._client = LspClient(self._command, self._home.env())
-        await self._client.start(
-            {
-                "processId": os.getpid(),
-                "rootUri": None,
-                "capabilities": {
-                    "general": {"positionEncodings": ["utf-16"]},
-                    "textDocument": {"inlineCompletion": {}, "completion": {}},
-                },
-                "initializationOptions": settings,
-            }
-        )
+        await self._client.start(editor(settings))
         await self._ready()
         self._ready_ms = (time.perf_counter() - started) * 1e3
-        self._before = await self._stats()
+        self._before = (await self._stats()).get("engine") or {}
+        self._observer = await Observer.find(self._home.sockets)
+        self._observe()
 
     def opened(self, view: View) -> None:
         self._versions[view.uri], self._texts[view.uri] = 0, view.text
@@ -129,18 +114,25 @@ class Ours:
         self._ask(view)
 
     async def end(self) -> Work:
-        after = await self._stats()
+        self._observe()
+        after = (await self._stats()).get("engine") or {}
+        samples = await self._observer.close() if self._observer else []
+        self._observer = None
         await self._lsp().stop()
         await asyncio.gather(*self._answers, return_exceptions=True)
-        lines = _lines(self._trace_path)
+        if samples and samples[0] and samples[-1]:
+            self._before, after = asdict(samples[0]), asdict(samples[-1])
+        lines = trace_lines(self._trace_path)
         each = prefilled_each(lines)
+        n_written = sum(line.get("n_predicted") or 0 for line in lines)
+        facts = {name: round(after[name], 3) for name in RATES if name in after}
+        facts |= {f"n_{reason}": float(n) for reason, n in outcomes(lines).items()}
         return Work(
             each,
             self._difference(after, "n_prefill_tokens", sum(each)),
-            self._difference(
-                after, "n_decode_steps", sum(line.get("n_predicted") or 0 for line in lines)
-            ),
-            {"ready_ms": round(self._ready_ms, 1)},
+            self._difference(after, "n_decode_steps", n_written),
+            {"ready_ms": round(self._ready_ms, 1), **facts},
+            read_between(samples[1:]),
         )
 
     async def stop(self) -> None:
@@ -149,6 +141,8 @@ class Ours:
     # --- requests ---
 
     def _ask(self, view: View) -> None:
+        """What every key does."""
+        self._observe()
         client = self._lsp()
         if self._asked is not None:
             client.cancel(self._asked)
@@ -198,12 +192,28 @@ class Ours:
             return dict(result or {})
         return {}
 
+    def _observe(self) -> None:
+        if self._observer is not None:
+            self._observer.sample()
+
     def _difference(self, after: Json, counter: str, otherwise: int) -> int:
         """How far a counter of the engine has gone; engines that lack it leave the trace's."""
-        counters = after.get("engine") or {}
-        if counter not in counters:
+        if counter not in after:
             return otherwise
-        return int(counters[counter]) - int((self._before.get("engine") or {}).get(counter, 0))
+        return max(0, int(after[counter]) - int(self._before.get(counter, 0)))
+
+
+def editor(settings: Mapping[str, Any]) -> Json:
+    """What an editor says of itself in `initialize`."""
+    return {
+        "processId": os.getpid(),
+        "rootUri": None,
+        "capabilities": {
+            "general": {"positionEncodings": ["utf-16"]},
+            "textDocument": {"inlineCompletion": {}, "completion": {}},
+        },
+        "initializationOptions": dict(settings),
+    }
 
 
 def serve_command(model: str, budget_ms: float) -> tuple[list[str], dict[str, Any]]:
@@ -212,35 +222,3 @@ def serve_command(model: str, budget_ms: float) -> tuple[list[str], dict[str, An
     if model:
         settings["model"] = model
     return [sys.executable, "-m", "slm_lsp", "serve"], settings
-
-
-def first_item(result: Any, view: View, encoding: str) -> Shown | None:
-    """What an editor shows of a response: its first item, None if there is none."""
-    items = result.get("items", []) if isinstance(result, Mapping) else (result or [])
-    if not items:
-        return None
-    item = items[0]
-    text = item.get("insertText") or item.get("textEdit", {}).get("newText", "")
-    text = text if isinstance(text, str) else text.get("value", "")
-    span = item.get("range") or item.get("textEdit", {}).get("range")
-    if span is None:
-        return Shown(view.offset, view.offset, text) if text else None
-    start, end = (offset_of(view.text, span[edge], encoding) for edge in ("start", "end"))
-    return Shown(start, end, text) if text else None
-
-
-def prefilled_each(lines: Sequence[Json]) -> tuple[int, ...]:
-    """Tokens read for each answered request of a trace; none were for what took no model."""
-    each = []
-    for line in lines:
-        if line.get("n_prompt") is not None:
-            each.append(int(line["n_prompt"]) - int(line.get("n_cached") or 0))
-        elif line.get("origin"):
-            each.append(0)
-    return tuple(each)
-
-
-def _lines(trace: Path) -> list[Json]:
-    if not trace.exists():
-        return []
-    return [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines() if line]

@@ -43,12 +43,17 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a session cost. `prefilled_each` are the tokens read for each keystroke that was
-    answered, 0 where that took no model; the totals count background and cancelled work too."""
+    answered, 0 where that took no model; the totals count background and cancelled work too.
+
+    So does `read_each`: the tokens read between each call of `changed` or `moved` and the next,
+    whatever for; None where that is not known. It is empty where nothing of it is known.
+    """
 
     prefilled_each: tuple[int, ...] = ()
     n_prefilled: int = 0
     n_decoded: int = 0
     facts: dict[str, float] = field(default_factory=dict)
+    read_each: tuple[int | None, ...] = ()
 
 
 Show = Callable[[Answer], None]

@@ -11,8 +11,8 @@ Threads: any.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 
 import psutil
 
@@ -34,6 +34,9 @@ class Memory:
     rss_mb: float
     pss_mb: float
     uss_mb: float
+
+    def as_json(self) -> dict[str, float]:
+        return asdict(self)
 
 
 def find(marks: Iterable[str]) -> list[psutil.Process]:
@@ -62,10 +65,12 @@ def cpu_s(marks: Iterable[str]) -> float:
     return total
 
 
-def memory(marks: Iterable[str]) -> Memory:
-    """What the processes hold now."""
+def memory(marks: Iterable[str], without: Collection[int | None] = ()) -> Memory:
+    """What the processes hold now; those with an id in `without` are left out."""
     rss = pss = uss = n = 0
     for process in find(marks):
+        if process.pid in without:
+            continue
         try:
             full = process.memory_full_info()
         except psutil.Error:

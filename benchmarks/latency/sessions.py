@@ -122,7 +122,7 @@ def _events(passages: tuple[Passage, ...], rng: random.Random) -> Iterator[Event
             yield Event(Kind.OPEN, 0.0, file)
         kind = Kind.SWITCH if file != last_file else Kind.MOVE
         last_file = file
-        yield Event(kind, _gap(rng, JUMP_MEDIAN_MS, KEY_SIGMA), number)
+        yield Event(kind, gap(rng, JUMP_MEDIAN_MS, KEY_SIGMA), number)
         start, end = pieces[number].pop(0)
         yield from _typing(passages[number].text, number, start, end, rng)
 
@@ -143,9 +143,9 @@ def _typing(text: str, number: int, start: int, end: int, rng: random.Random) ->
         new_line = key[0] == "\n"
         if key.isalpha() and rng.random() < MISTYPE_SHARE:
             yield from _mistype(number, index, rng)
-        gap_ms = _gap(rng, KEY_MEDIAN_MS, KEY_SIGMA)
+        gap_ms = gap(rng, KEY_MEDIAN_MS, KEY_SIGMA)
         if new_line:
-            gap_ms = _gap(rng, LINE_MEDIAN_MS, LINE_SIGMA)
+            gap_ms = gap(rng, LINE_MEDIAN_MS, LINE_SIGMA)
         yield Event(Kind.TYPE, gap_ms, number, index, key)
         index += len(key)
         if new_line and rng.random() < WAIT_SHARE:
@@ -166,11 +166,12 @@ def _mistype(number: int, index: int, rng: random.Random) -> Iterator[Event]:
     n_wrong = rng.choice((1, 1, 2))
     for _ in range(n_wrong):
         wrong = rng.choice("abcdefghijklmnopqrstuvwxyz")
-        yield Event(Kind.MISTYPE, _gap(rng, KEY_MEDIAN_MS, KEY_SIGMA), number, index, wrong)
+        yield Event(Kind.MISTYPE, gap(rng, KEY_MEDIAN_MS, KEY_SIGMA), number, index, wrong)
     for i in range(n_wrong):
         median_ms = KEY_MEDIAN_MS if i else NOTICE_MEDIAN_MS
-        yield Event(Kind.BACKSPACE, _gap(rng, median_ms, KEY_SIGMA), number, index)
+        yield Event(Kind.BACKSPACE, gap(rng, median_ms, KEY_SIGMA), number, index)
 
 
-def _gap(rng: random.Random, median_ms: float, sigma: float) -> float:
+def gap(rng: random.Random, median_ms: float, sigma: float) -> float:
+    """Time before a key, in milliseconds."""
     return round(rng.lognormvariate(math.log(median_ms), sigma), 1)

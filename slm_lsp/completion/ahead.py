@@ -186,9 +186,7 @@ class Ahead:
         if completer.engine.state is not EngineState.READY or busy is not None:
             return
         if offset is None:
-            window = plan.window_tokens(
-                completer.config.prompt_tokens, completer.speed().prefill_ms
-            )
+            window = plan.window_tokens(completer.config.prompt_tokens, completer.speed())
             template = self._preparer.template_of(info)
             offset = unknown_place(snapshot.text, template, window)
         if offset is None:

@@ -26,11 +26,11 @@ N_PLACES = 2
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a new anchor may hold: `n_tokens` where there is time to read, `n_now_tokens` where an
-    answer is wanted at once; and how much may be typed behind one."""
+    """What a new anchor may hold: `n_tokens` where there is time to read, `n_soon_tokens` where
+    an answer is waited for; and how much may be typed behind one."""
 
     n_tokens: int
-    n_now_tokens: int
+    n_soon_tokens: int
     max_typed_chars: int
 
 
@@ -69,7 +69,7 @@ class Anchors:
         slots = self._of(uri)
         slot = _best([each for each in slots if each.is_read], context, room)
         if slot is None:
-            slot = self._take(uri, drop(context, template, room.n_now_tokens), template, None)
+            slot = self._take(uri, drop(context, template, room.n_soon_tokens), template, None)
             slot.is_read = True
         slots.remove(slot)
         slots.append(slot)

@@ -17,14 +17,14 @@ from collections.abc import Callable
 
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.answers import Answers
-from slm_lsp.completion.flights import Flight, Flights, Peeking, landed
+from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
+from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.policy import Policy
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import (
     Prepared,
     Preparer,
-    Speed,
     Target,
     WorkerClosed,
     result_of,
@@ -33,6 +33,7 @@ from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
+from slm_lsp.prompt.plan import Speed
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import (
     CompletionRequest,
@@ -70,6 +71,7 @@ class Completer:
         self._preparer = Preparer(anchored=policy.anchors)
         self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
         self._flights = Flights()
+        self._patience = Patience()
         self._ahead = Ahead(self, self._preparer, self._answers, self._flights)
 
     async def complete(self, request: CompletionRequest) -> Outcome:
@@ -79,10 +81,13 @@ class Completer:
             session=request.session, version=request.snapshot.version, trigger=request.trigger
         )
         outcome = Outcome(None, RejectReason.CANCELLED)
+        self._patience.asked(request)
         self._ahead.asked(request)
         try:
             outcome = await self._complete(request, span)
-            self._ahead.after(request, outcome)
+            self._patience.shown(request, outcome.completion)
+            if not self._patience.is_tired(request.session):
+                self._ahead.after(request, outcome)
         except asyncio.CancelledError:
             request.cancel.cancel()
             raise
@@ -99,35 +104,14 @@ class Completer:
 
     async def _complete(self, request: CompletionRequest, span: Span) -> Outcome:
         outcome = self._answers.remembered(request)
-        if outcome is None and (flight := self._joined(request)) is not None:
-            deadline = request.deadline.earlier(RESERVE_MS)
-            with span.stage("wait"):
-                in_time = await landed(flight, deadline)
-            outcome = self._answers.remembered(request)
-            if outcome is None and not in_time:
-                detail = "what is being written for this place was not ready"
-                outcome = Outcome(None, RejectReason.NO_TIME, detail=detail)
         if outcome is None:
-            # What agreed with the text has been waited for: the rest is of no use any more.
+            # Nothing is waited for: what the engine has read and written of an older request or
+            # in the background is in its memory, and this one goes on from there.
             self._flights.stop(request.session)
             return await self._answer(request, span)
         if not self._ahead.on_course(request):
             self._flights.stop(request.session)
         return outcome
-
-    def _joined(self, request: CompletionRequest) -> Flight | None:
-        """The generation under way that is worth waiting for."""
-        if not self.policy.reuse:
-            return None
-        snapshot, offset, session = request.snapshot, request.offset, request.session
-        asked = self._flights.asked(session)
-        partial = self.engine.partial(session) if isinstance(self.engine, Peeking) else None
-        if asked is not None and asked.may_answer(snapshot, offset, partial):
-            return asked
-        background = self._flights.background(session)
-        if background is not None and background.may_answer(snapshot, offset):
-            return background
-        return None
 
     async def _answer(self, request: CompletionRequest, span: Span) -> Outcome:
         """What the model says, or where it cannot, what the open files do."""
@@ -208,6 +192,8 @@ class Completer:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
+        if self._patience.is_tired(request.session):
+            return outcome
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             self._ahead.carry_on(request, job, prepared.context, generation)
         elif prepared.chosen.renewable:
@@ -235,6 +221,7 @@ class Completer:
         self._preparer.forget(uri)
         self._answers.forget(uri)
         self._flights.forget(uri)
+        self._patience.forget(uri)
         self._ahead.forget(uri)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Generations under way: whose text may yet answer a newer request, and how they end.
+"""Generations under way, and how they end.
 
 Owns: for every session the request that the engine works on and the work in the background
 that goes with what was shown last.
@@ -16,23 +16,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from slm_lsp.completion.typed_through import AFTER_CHARS, BEFORE_CHARS
-from slm_lsp.deadline import Cancelled, CancelToken, Deadline
+from slm_lsp.deadline import Cancelled, CancelToken
 from slm_lsp.engine.base import EngineUnavailable, PromptError
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import DocumentSnapshot
 
 log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Peeking(Protocol):
-    """An engine that can tell what a request under way has written so far."""
-
-    def partial(self, session: str) -> str | None:
-        """The text so far of the session's running request, or None."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,22 +51,16 @@ class Flight:
             return None
         return new.text[at:offset]
 
-    def agrees(self, snapshot: DocumentSnapshot, offset: int, partial: str | None = None) -> bool:
+    def agrees(self, snapshot: DocumentSnapshot, offset: int) -> bool:
         """Whether what was typed is, as far as that is known, what is being written."""
         typed = self.typed_at(snapshot, offset)
         if not typed:
             return typed is not None
         # The model is asked for no indentation; the user may have typed it.
-        known, plain = unix_lines(self.known or partial or ""), unix_lines(typed)
+        known, plain = unix_lines(self.known), unix_lines(typed)
         if not self.n_ahead:
             known, plain = known.lstrip(" \t"), plain.lstrip(" \t")
         return bool(known) and (known.startswith(plain) or plain.startswith(known))
-
-    def may_answer(
-        self, snapshot: DocumentSnapshot, offset: int, partial: str | None = None
-    ) -> bool:
-        """Whether it is worth waiting for."""
-        return offset - self.offset >= self.n_ahead and self.agrees(snapshot, offset, partial)
 
 
 class Flights:
@@ -141,13 +126,3 @@ class Flights:
             flight.landed.set()
             if self._background.get(session) is flight:
                 del self._background[session]
-
-
-async def landed(flight: Flight, deadline: Deadline) -> bool:
-    """Wait for the end of a flight, no longer than to the deadline."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline.remaining_ms() / 1e3)):
-            await flight.landed.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -27,6 +27,7 @@ from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
+from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span
 from slm_lsp.types import (
@@ -63,14 +64,6 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """What the engine takes for a token, in ms; 0 where nothing was measured."""
-
-    prefill_ms: float = 0.0
-    decode_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
     """Where to look, for whom: `model` None asks for no prompt. What is supposed is read without
     a tree, so that the document's own stays."""
@@ -81,7 +74,7 @@ class Target:
     cancel: CancelToken
     model: ModelInfo | None
     kind: Kind = Kind.NOW
-    speed: Speed = Speed()
+    speed: Speed = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +241,8 @@ def room_for(target: Target, config: Config) -> Room:
     n_reserved = max_typed_chars // CHARS_PER_TOKEN + SPARE_TOKENS
     n_room = n_ctx - max(config.max_line_tokens, config.max_block_tokens) - n_reserved
     n_most = max(1, min(config.prompt_tokens, n_room))
-    n_window = plan.window_tokens(n_most, speed.prefill_ms)
-    remaining_ms = target.deadline.remaining_ms()
-    n_now = plan.tokens_now(n_window, speed.prefill_ms, speed.decode_ms, remaining_ms)
-    return Room(n_window, n_now, max_typed_chars)
+    n_soon = plan.soon_tokens(n_most, speed, target.deadline.remaining_ms())
+    return Room(plan.window_tokens(n_most, speed), n_soon, max_typed_chars)
 
 
 def _prompt(

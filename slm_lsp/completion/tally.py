@@ -1,8 +1,9 @@
 """Counters of a session: where answers came from, and how long they took.
 
-Owns: what `slm-lsp.stats` says of completions.
+Owns: what `slm-lsp.stats` says of completions, and the latencies that are kept on the disk.
 
-Invariant: bounded; only the last requests' times are kept.
+Invariant: bounded; only the last requests' times are kept, and of all of them how many were how
+long.
 
 Threads: the event loop.
 """
@@ -14,25 +15,37 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
+from slm_lsp.completion.histogram import Histogram
 from slm_lsp.completion.outcome import Outcome
+from slm_lsp.completion.postprocess import RejectReason
 
 N_LATENCIES = 1000
 PERCENTILES = (50, 95, 99)
+# Nobody waited for these to end.
+GIVEN_UP = (RejectReason.CANCELLED, RejectReason.SUPERSEDED)
 
 
 class Tally:
-    """See the module. `n_shown` and `n_accepted` count what the client tells."""
+    """See the module. `n_shown` and `n_accepted` count what the client tells.
+
+    `answered_ms` leaves out what the client gave up; `suggested_ms` holds what of the rest
+    was answered by a suggestion."""
 
     def __init__(self) -> None:
         self.origins: Counter[str] = Counter()
         self.n_shown = 0
         self.n_accepted = 0
+        self.answered_ms = Histogram()
+        self.suggested_ms = Histogram()
         self._latencies_ms: deque[float] = deque(maxlen=N_LATENCIES)
 
     def add(self, outcome: Outcome, request_ms: float) -> None:
         """Count a finished request."""
         self._latencies_ms.append(request_ms)
+        if outcome.reject not in GIVEN_UP:
+            self.answered_ms.add(request_ms)
         if outcome.completion is not None:
+            self.suggested_ms.add(request_ms)
             self.origins[str(outcome.completion.origin)] += 1
 
     def summary(self) -> dict[str, Any]:

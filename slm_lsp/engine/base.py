@@ -11,7 +11,7 @@ Threads: Engine methods are called on the event loop; a Decoder belongs to one t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from slm_lsp.deadline import Cancelled
@@ -39,9 +39,14 @@ class EngineStats:
     """Counters since the engine started; `n_cancelled_steps` are decode steps that ended
     after their request had been cancelled: the price of noticing it only between steps.
 
-    `n_resumed_tokens` took no step, as an earlier job had written them; `n_evictions` counts
-    cuts of a document's sequence for another's; `n_preempted` jobs that were put back.
-    The two times are what a token is expected to take; 0 before any was measured."""
+    `n_resumed_tokens` took no step, as an earlier job had written them; `n_drafted_tokens`
+    were fed before the model had written them, and it wrote `n_accepted_tokens` of them;
+    `n_restored_tokens` were read back from the disk instead of being fed, `n_borrowed_tokens`
+    copied from another document's sequence; `n_evictions` counts cuts of a document's
+    sequence for another's; `n_preempted` jobs that were put back.
+    The two times are what a token is expected to take; 0 before any was measured. `cpu_s` is
+    the processor time of the engine's process, which in a server is the server's; it goes on
+    while nothing does, so that it makes no difference between two values."""
 
     n_requests: int = 0
     n_finished: int = 0
@@ -54,10 +59,15 @@ class EngineStats:
     n_decode_steps: int = 0
     n_cancelled_steps: int = 0
     n_resumed_tokens: int = 0
+    n_drafted_tokens: int = 0
+    n_accepted_tokens: int = 0
+    n_restored_tokens: int = 0
+    n_borrowed_tokens: int = 0
     n_evictions: int = 0
     n_preempted: int = 0
     prefill_ms_per_token: float = 0.0
     decode_ms: float = 0.0
+    cpu_s: float = field(default=0.0, compare=False)
 
 
 class Engine(Protocol):
@@ -103,6 +113,23 @@ class Decoder(Protocol):
     def n_cells(self) -> int:
         """How many tokens all sequences together may hold."""
 
+    @property
+    def cuts(self) -> bool:
+        """Whether `truncate` can keep a part of a sequence; a recurrent model's memory is
+        kept as a whole or not at all."""
+
+    @property
+    def kv_identity(self) -> str:
+        """What a saved sequence is bound to: model file, context and library. What a decoder
+        has saved, one with the same identity can restore. Empty where that is not known."""
+
+    @property
+    def n_batch_threads(self) -> int:
+        """How many threads a step of many tokens may use."""
+
+    def use_batch_threads(self, n_threads: int) -> None:
+        """Let steps of many tokens use so many threads from now on."""
+
     def select(self, sequence: int) -> None:
         """Choose the sequence that `truncate` and `feed` are about; the first is chosen."""
 
@@ -118,13 +145,30 @@ class Decoder(Protocol):
     def truncate(self, n_tokens: int) -> int:
         """Keep the first `n_tokens` of the sequence, or none of them where the model's
         memory cannot be cut; return how many are left. 0 clears it whatever it holds. What
-        `pick` speaks of is as before where the sequence fed last was not cut."""
+        `pick` says behind tokens that are kept is as before."""
 
-    def feed(self, tokens: Sequence[int]) -> None:
-        """Append tokens to the sequence in one step; `pick` then speaks of what follows."""
+    def copy(self, source: int, n_tokens: int) -> int:
+        """Let the selected sequence, whatever it held, hold what `source` begins with; return
+        how many tokens it holds: none where the model's memory cannot be cut. What `pick`
+        says of other sequences is as before."""
 
-    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
-        """The likeliest next token and its log-probability.
+    def feed(self, tokens: Sequence[int], n_picks: int = 1) -> None:
+        """Append tokens to the sequence in one step; `pick` then speaks of what follows the
+        last `n_picks` of them."""
+
+    def save_sequence(self, max_bytes: int) -> bytearray | None:
+        """The selected sequence's memory, for `restore_sequence`; None where it would be larger
+        than `max_bytes`, or cannot be had."""
+
+    def restore_sequence(self, state: bytearray, tokens: Sequence[int]) -> bool:
+        """Let the selected sequence, which is empty, hold `tokens`, as one of the same identity
+        did when it saved `state`. Where that fails it is to be cleared."""
+
+    def pick(
+        self, required: bytes = b"", line_break: bool = True, at: int = -1
+    ) -> tuple[int, float]:
+        """The likeliest token behind that fed last, or, with -2 and less for `at`, behind one
+        before it; and its log-probability.
 
         With `required`, only tokens whose bytes begin with it, or that it begins with.
         Without `line_break`, no token whose first visible effect is a line break.

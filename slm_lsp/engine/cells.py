@@ -46,6 +46,10 @@ class Cells:
         """The least recently used document."""
         return next(iter(self._held))
 
+    def newest_first(self) -> list[str]:
+        """All documents, the most recently used first."""
+        return list(reversed(self._held))
+
     def release(self, document: str) -> int:
         """Forget a document; return how many cells it held."""
         return self._held.pop(document)

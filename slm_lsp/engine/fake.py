@@ -11,6 +11,7 @@ Threads: as the protocols say.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Sequence
 
 from slm_lsp.deadline import FakeClock
@@ -55,8 +56,8 @@ class FakeDecoder:
         self.n_sequences, self.n_cells = n_sequences, n_cells or n_ctx
         self.sequences: list[list[int]] = [[] for _ in range(n_sequences)]
         self._selected = 0
-        # Of which sequence `pick` speaks, and how long that was.
-        self._logits = (-1, 0)
+        # Of which sequence `pick` speaks, how long that was, and of how many of its last tokens.
+        self._logits = (-1, 0, 0)
         self._rule = rule
         self.texts: list[str] = []
         self.n_steps = 0
@@ -66,11 +67,18 @@ class FakeDecoder:
         self._script = script
         self._clock = clock
         self.step_ms = step_ms
-        self._cuts = cuts
+        self.cuts = cuts
+        self.n_batch_threads = self.n_threads = 2
+        self.kv_identity = f"fake {n_ctx}"
+        self.n_restored = 0
         self._pieces = list(pieces)
         longest_first = sorted(map(re.escape, pieces), key=len, reverse=True)
         self._token = re.compile(b"|".join([*longest_first, CHARACTER]))
         self._plan: list[int] = []
+
+    def use_batch_threads(self, n_threads: int) -> None:
+        assert 1 <= n_threads <= self.n_batch_threads
+        self.n_threads = n_threads
 
     def special(self, text: str) -> int | None:
         return SPECIALS.get(text)
@@ -110,27 +118,54 @@ class FakeDecoder:
 
     def truncate(self, n_tokens: int) -> int:
         if n_tokens < len(self.sequence):
-            del self.sequence[n_tokens if self._cuts else 0 :]
+            del self.sequence[n_tokens if self.cuts else 0 :]
         return len(self.sequence)
 
-    def feed(self, tokens: Sequence[int]) -> None:
+    def copy(self, source: int, n_tokens: int) -> int:
+        self.sequences[self._selected] = self.sequences[source][:n_tokens] if self.cuts else []
+        assert sum(map(len, self.sequences)) <= self.n_cells, "too many cells"
+        return len(self.sequence)
+
+    def feed(self, tokens: Sequence[int], n_picks: int = 1) -> None:
+        assert 1 <= n_picks <= len(tokens)
         self.n_steps += 1
         self.fed.append(len(tokens))
         self.sequences[self._selected] += tokens
         n_cells = sum(map(len, self.sequences))
         assert n_cells <= self.n_cells, f"{n_cells} cells of {self.n_cells}"
-        self._logits = (self._selected, len(self.sequence))
+        self._logits = (self._selected, len(self.sequence), n_picks)
         if self._clock is not None:
             self._clock.advance(self.step_ms)
         self.on_step()
 
-    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
-        at = len(self.sequence)
-        assert self._logits == (self._selected, at), "the logits are another place's"
+    def save_sequence(self, max_bytes: int) -> bytearray | None:
+        state = struct.pack(f"<{len(self.sequence)}i", *self.sequence)
+        return bytearray(state) if self.cuts and len(state) <= max_bytes else None
+
+    def restore_sequence(self, state: bytearray, tokens: Sequence[int]) -> bool:
+        assert not self.sequence, "a sequence is cleared before it is restored"
+        held = list(struct.unpack(f"<{len(state) // 4}i", state))
+        assert sum(map(len, self.sequences)) + len(held) <= self.n_cells, "too many cells"
+        if held != list(tokens):
+            return False
+        self.n_restored += 1
+        self.sequences[self._selected] += held
+        if self._logits[0] == self._selected:
+            self._logits = (-1, 0, 0)
+        return True
+
+    def pick(
+        self, required: bytes = b"", line_break: bool = True, at: int = -1
+    ) -> tuple[int, float]:
+        sequence, n_fed, n_picks = self._logits
+        n_before = n_fed + 1 + at
+        assert sequence == self._selected, "the logits are another sequence's"
+        assert n_fed - n_picks < n_before <= n_fed, "no logits were asked for there"
+        assert n_before <= len(self.sequence), "the logits follow what was cut off"
         if self._rule is not None:
-            token = self._rule(self.sequence)
+            token = self._rule(self.sequence[:n_before])
         else:
-            token = self._plan[at] if at < len(self._plan) else END
+            token = self._plan[n_before] if n_before < len(self._plan) else END
         if not self.allows(token, required, True):
             token = self._encode(required)[0]
         if not self.allows(token, b"", line_break):

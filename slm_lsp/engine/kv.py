@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from slm_lsp.deadline import Clock
 from slm_lsp.engine.base import Decoder, EngineStats
 from slm_lsp.engine.cells import Cells
+from slm_lsp.engine.draft import Odds
+from slm_lsp.engine.kv_file import KvFiles
 from slm_lsp.engine.rates import Rates
+from slm_lsp.engine.threads import MIN_TOKENS, ThreadChoice
+
+# A copy moves a whole sequence's memory, which takes about as long as reading so many tokens.
+BORROW_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +52,40 @@ class Sequence:
     picks: dict[int, Pick] = field(default_factory=dict)
 
 
+def n_alike(held: list[int], tokens: list[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    limit = min(len(held), len(tokens))
+    if held[:limit] == tokens[:limit]:  # in C: this is asked before every token
+        return limit
+    return next(i for i in range(limit) if held[i] != tokens[i])
+
+
 class KvCache:
     """What the decoder remembers. `use` chooses the document that all the rest is about."""
 
     def __init__(
-        self, decoder: Decoder, clock: Clock, stats: EngineStats, rates: Rates | None = None
+        self,
+        decoder: Decoder,
+        clock: Clock,
+        stats: EngineStats,
+        rates: Rates | None = None,
+        odds: Odds | None = None,
     ) -> None:
+        """With `odds`, drafts are made, if what was fed of them can be cut off again."""
         self.decoder = decoder
         self.stats = stats
         self.rates = rates or Rates()
+        self.odds = odds if decoder.cuts else None
+        self.files: KvFiles | None = None
+        self._threads = ThreadChoice(decoder.n_batch_threads)
+        self._n_threads = decoder.n_batch_threads
         self._clock = clock
         self._cells = Cells(decoder.n_cells)
         self._sequences: dict[str, Sequence] = {}
         self._document = ""
-        # Slot and length of the sequence whose next token the decoder's logits are about.
-        self._logits: tuple[int, int] | None = None
+        # The decoder's logits are about what follows in this slot, behind so many tokens and up
+        # to so many. They hold as long as the tokens do: longer ones are fed, which ends them.
+        self._logits: tuple[int, int, int] | None = None
         self.use("")
 
     @property
@@ -94,34 +119,79 @@ class KvCache:
         self._document = document
         self.decoder.select(self._current.slot)
 
+    def newest_first(self) -> list[str]:
+        """All documents, the most recently used first."""
+        return self._cells.newest_first()
+
+    def held(self, document: str) -> list[int]:
+        """What a document's sequence holds."""
+        return self._sequences[document].tokens
+
+    def save(self, document: str, max_bytes: int) -> bytearray | None:
+        """The memory of a document, which becomes the current one, for `restore`."""
+        self.use(document)
+        return self.decoder.save_sequence(max_bytes)
+
+    def restore(self, tokens: list[int], state: bytearray) -> bool:
+        """Let the current sequence hold `tokens`, as one did of which `save` gave `state`; if
+        that fails, it is empty."""
+        self.cut(0)
+        self._make_room(len(tokens))
+        self._logits = None
+        if self.decoder.restore_sequence(state, tokens):
+            self._current.tokens = list(tokens)
+        return bool(self.tokens)
+
     def shared(self, tokens: list[int]) -> int:
         """How many tokens the current sequence and `tokens` begin with alike."""
-        held = self.tokens
-        limit = min(len(held), len(tokens))
-        if held[:limit] == tokens[:limit]:  # in C: this is asked before every token
-            return limit
-        return next(i for i in range(limit) if held[i] != tokens[i])
+        return n_alike(self.tokens, tokens)
+
+    def borrow(self, tokens: list[int]) -> None:
+        """Let the current sequence begin as a copy of another one, where that shares more of
+        `tokens` by far: copying is cheaper than reading."""
+        shares = {
+            document: n_alike(sequence.tokens, tokens)
+            for document, sequence in self._sequences.items()
+        }
+        lender = max(shares, key=lambda document: shares[document])
+        if shares[lender] < shares[self._document] + BORROW_TOKENS:
+            return
+        self.cut(0)
+        self._make_room(shares[lender])
+        source, current = self._sequences[lender], self._current
+        if self._logits is not None and self._logits[0] == current.slot:
+            self._logits = None
+        n_tokens = min(shares[lender], len(source.tokens))  # room may have been made of it
+        n_tokens = self.decoder.copy(source.slot, n_tokens)
+        current.tokens = source.tokens[:n_tokens]
+        current.picks = {at: pick for at, pick in source.picks.items() if at <= n_tokens}
+        self._cells.hold(self._document, n_tokens)
+        self.stats.n_borrowed_tokens += n_tokens
 
     def reuse(self, tokens: list[int], for_pick: bool = True) -> int:
         """Keep what the current sequence shares with `tokens`; return how many need no feeding.
 
-        For a pick, the last token is fed again unless the decoder's logits follow it. Without
-        one, a sequence that goes on behind `tokens` is left as it is.
+        For a pick, the last token is fed again unless the decoder's logits follow it. Where no
+        token is fed, a sequence that goes on behind `tokens` is left as it is.
         """
         n_shared = self.shared(tokens)
         if n_shared == len(tokens):
             if not for_pick:
                 return n_shared
-            if n_shared == len(self.tokens) and self._follows():
+            if self._follows(n_shared):
                 return n_shared
             n_shared -= 1
         if n_shared < len(self.tokens) or not self.tokens:
             n_shared = self.cut(n_shared)
         return n_shared
 
-    def _follows(self) -> bool:
-        """Whether the decoder's logits are about the current sequence's next token."""
-        return self._logits == (self._current.slot, len(self.tokens))
+    def _follows(self, n_tokens: int) -> bool:
+        """Whether the decoder's logits tell what follows the current sequence's first
+        `n_tokens`."""
+        if self._logits is None:
+            return False
+        slot, first, last = self._logits
+        return slot == self._current.slot and first <= n_tokens <= last
 
     def cut(self, n_tokens: int) -> int:
         """Keep the first `n_tokens` of the current sequence, or none where the model's memory
@@ -134,23 +204,39 @@ class KvCache:
         self._cells.hold(self._document, n_kept)
         return n_kept
 
-    def feed(self, tokens: list[int]) -> None:
-        """Append tokens to the current sequence in one step, making room for them first."""
-        for document, n_kept in self._cells.cuts(self._document, len(tokens)):
-            self._evict(document, n_kept)
+    def feed(self, tokens: list[int], n_picks: int = 1) -> None:
+        """Append tokens to the current sequence in one step, making room for them first. What
+        follows each of the last `n_picks` can then be picked."""
+        self._make_room(len(tokens))
+        if len(tokens) >= MIN_TOKENS:
+            self._choose_threads()
         current = self._current
-        self._cells.hold(self._document, self._cells.held(self._document) + len(tokens))
         before_ms = self._clock.now_ms()
         try:
             self._logits = None
-            self.decoder.feed(tokens)
+            self.decoder.feed(tokens, n_picks)
         except BaseException:
             # The cells stay counted: nobody knows which of them are taken.
             current.tokens, current.picks = [], {}
             raise
         current.tokens += tokens
-        self._logits = (current.slot, len(current.tokens))
-        self.rates.add(len(tokens), self._clock.now_ms() - before_ms)
+        n_held = len(current.tokens)
+        self._logits = (current.slot, n_held - n_picks + 1, n_held)
+        step_ms = self._clock.now_ms() - before_ms
+        self.rates.add(len(tokens), step_ms)
+        self._threads.add(self._n_threads, len(tokens), step_ms)
+
+    def _choose_threads(self) -> None:
+        n_threads = self._threads.choose()
+        if n_threads != self._n_threads:
+            self._n_threads = n_threads
+            self.decoder.use_batch_threads(n_threads)
+
+    def _make_room(self, n_tokens: int) -> None:
+        """Count cells for more tokens of the current sequence, others' where need be."""
+        for document, n_kept in self._cells.cuts(self._document, n_tokens):
+            self._evict(document, n_kept)
+        self._cells.hold(self._document, self._cells.held(self._document) + n_tokens)
 
     def _evict(self, document: str, n_kept: int) -> None:
         """Cut another document's sequence; the current one stays current."""
@@ -173,14 +259,18 @@ class KvCache:
             return None
         return pick if self.decoder.allows(pick.token, required, line_break) else None
 
-    def pick(self, required: bytes = b"", line_break: bool = True) -> Pick:
-        """The decoder's pick behind the current sequence; it is remembered."""
-        token, logprob = self.decoder.pick(required, line_break)
+    def pick(self, n_tokens: int, required: bytes = b"", line_break: bool = True) -> Pick:
+        """The decoder's pick behind the current sequence's first `n_tokens`, of which `reuse`
+        has said that they need no feeding, or which were fed; it is remembered."""
+        assert self._logits is not None
+        at = n_tokens - self._logits[2] - 1
+        token, logprob = self.decoder.pick(required, line_break, at)
         pick = Pick(token, logprob, required, line_break)
-        self._current.picks[len(self.tokens)] = pick
+        self._current.picks[n_tokens] = pick
         return pick
 
     def anticipate(self) -> None:
         """Remember what the model would write here, if its logits are at hand."""
-        if self._follows() and len(self.tokens) not in self._current.picks:
-            self.pick()
+        n_tokens = len(self.tokens)
+        if self._follows(n_tokens) and n_tokens not in self._current.picks:
+            self.pick(n_tokens)

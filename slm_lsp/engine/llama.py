@@ -1,7 +1,6 @@
-"""LlamaDecoder: a GGUF model through llama.cpp's C API; the only llama_cpp import but one.
+"""LlamaDecoder: a GGUF model through llama.cpp's C API.
 
-Owns: the native model, context and batch. Uses `llama_cpp.llama_*` only, nothing of the
-package's high-level API. (`registry.quantize`, a process of its own, is the other import.)
+Owns: the native model, context and batch, once `llama_load` has made them.
 
 Invariant: importing this module imports neither llama_cpp nor numpy: a server answers
 `initialize` without them. Logits are read in place, once a token.
@@ -13,82 +12,30 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slm_lsp.engine.base import ModelLoadError, PromptError
+from slm_lsp.engine import llama_state
+from slm_lsp.engine.base import PromptError
+from slm_lsp.engine.llama_load import (
+    N_BATCH,
+    check_file,
+    is_recurrent,
+    load_model,
+    metadata,
+    open_context,
+    start_native,
+)
 from slm_lsp.engine.vocabulary import Vocabulary, read_vocabulary
 from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special
 
-GGUF_MAGIC = b"GGUF"
-N_BATCH = 512
-MIN_CONTEXT = 256
 # Documents kept warm.
 N_SEQUENCES = 4
-SPIN_COUNT = "2000"
+N_VIEWS = 64
 # exp() of it is far from the largest and smallest float32, also as a sum over a vocabulary.
 SAFE_LOGIT = 60.0
-
-
-def _native() -> Any:
-    # GNU OpenMP lets a thread that waits for another spin for about a millisecond. When something
-    # else runs on the machine the other is often not running at all, and the model slows down
-    # twentyfold. A short spin costs little when nothing else runs.
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
-    try:
-        import llama_cpp
-    except ImportError as error:
-        raise ModelLoadError(
-            "llama-cpp-python is not installed, or does not load "
-            f"({error}); run `slm-lsp doctor`, then `pip install llama-cpp-python`"
-        ) from error
-    return llama_cpp
-
-
-def check_file(path: Path) -> None:
-    """Raise ModelLoadError unless `path` is a readable file that begins as GGUF does."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelLoadError(
-            f"cannot read the model file {path}: {error.strerror or error}"
-        ) from error
-    if magic != GGUF_MAGIC:
-        raise ModelLoadError(f"{path} is not a GGUF model file (it does not begin with 'GGUF')")
-
-
-class _NativeLog:
-    """llama.cpp's log lines; the last errors explain a failed load."""
-
-    def __init__(self, native: Any) -> None:
-        self.errors: list[str] = []
-        # The callback must outlive every native call, so it is an attribute.
-        self._callback = native.llama_log_callback(self._receive)
-        native.llama_log_set(self._callback, ctypes.c_void_p(0))
-
-    def _receive(self, level: int, text: bytes, _: Any) -> None:
-        if level == 4:  # GGML_LOG_LEVEL_ERROR
-            self.errors.append(text.decode("utf-8", "replace").strip())
-            del self.errors[:-20]
-
-
-_log: _NativeLog | None = None
-
-
-def _start_native() -> tuple[Any, _NativeLog]:
-    """llama_cpp, initialised once a process, and its log."""
-    global _log
-    native = _native()
-    if _log is None:
-        _log = _NativeLog(native)
-        native.llama_backend_init()
-    _log.errors.clear()
-    return native, _log
 
 
 class LlamaDecoder:
@@ -114,17 +61,19 @@ class LlamaDecoder:
         little on which cells a sequence got.
         """
         check_file(path)
-        self._native, log = _start_native()
+        self._file = llama_state.file_identity(path)
+        self._native = start_native()
         import numpy
 
         self._np = numpy
-        self._model = self._load_model(path, log, vocab_only)
+        self._model = load_model(self._native, path, vocab_only)
         self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
         self._context: Any = None
         self._unified = unified
-        self.n_sequences = 1 if self._is_recurrent() else n_sequences
-        self._sequence = 0
-        self._lengths = [0] * self.n_sequences
+        self.cuts = not is_recurrent(self._native, self._model)
+        # Memory that cannot be cut is of little use to edited documents, and dear for many.
+        self.n_sequences = n_sequences if self.cuts else 1
+        self._sequence, self._lengths = 0, [0] * self.n_sequences
         self._tokens_in = (ctypes.c_int32 * n_ctx)()
         if not vocab_only:
             n_ctx = self._open(path, n_ctx, n_threads, n_threads_batch)
@@ -139,67 +88,29 @@ class LlamaDecoder:
             n_ctx=n_ctx,
             n_vocab=len(self.vocabulary.pieces),
             specials=frozenset(self.vocabulary.specials),
-            metadata=self._metadata(),
+            metadata=metadata(self._native, self._model),
             template=template,
         )
 
     def _open(self, path: Path, n_ctx: int, n_threads: int, n_threads_batch: int) -> int:
         """All that feeding needs; return what a sequence may hold."""
-        n_ctx = self._open_context(path, n_ctx, n_threads, n_threads_batch)
+        self._n_threads, self.n_batch_threads = n_threads, n_threads_batch
+        self._context, n_ctx = open_context(
+            self._native,
+            self._model,
+            path,
+            n_ctx=n_ctx,
+            n_sequences=self.n_sequences,
+            unified=self._unified,
+            n_threads=n_threads,
+            n_threads_batch=n_threads_batch,
+        )
+        self._memory = self._native.llama_get_memory(self._context)
         self._open_batch()
         # Computed on first use; here nobody waits for it.
         self.vocabulary.candidates(b" ")
         self.vocabulary.line_breaks()
         return n_ctx
-
-    def _load_model(self, path: Path, log: _NativeLog, vocab_only: bool) -> Any:
-        params = self._native.llama_model_default_params()
-        params.n_gpu_layers = 0
-        params.vocab_only = vocab_only
-        model = self._native.llama_model_load_from_file(str(path).encode(), params)
-        if not model:
-            why = "; ".join(log.errors[-3:]) or "no reason given"
-            raise ModelLoadError(
-                f"llama.cpp cannot load {path}: {why}. If the file was copied or downloaded, "
-                "it may be incomplete: obtain it again."
-            )
-        return model
-
-    def _open_context(self, path: Path, n_ctx: int, n_threads: int, n_threads_batch: int) -> int:
-        native = self._native
-        trained = int(native.llama_model_n_ctx_train(self._model))
-        params = native.llama_context_default_params()
-        n_ctx = max(MIN_CONTEXT, min(n_ctx, trained) if trained > 0 else n_ctx)
-        params.n_ctx = n_ctx if self._unified else n_ctx * self.n_sequences
-        params.n_batch = params.n_ubatch = N_BATCH
-        params.n_seq_max = self.n_sequences
-        params.kv_unified = self._unified
-        params.n_threads = n_threads
-        params.n_threads_batch = n_threads_batch
-        params.no_perf = True
-        # With llama.cpp's flash attention on a CPU, logits depend on the size of the batch they
-        # were computed in (by 0.5 for this project's default model), so a completion would depend
-        # on how its prompt happened to be cut into chunks. Without it they do not, single
-        # tokens aside.
-        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self._context = native.llama_init_from_model(self._model, params)
-        if not self._context:
-            raise ModelLoadError(
-                f"no memory for a context of {params.n_ctx} tokens of {path}: "
-                "set a smaller `context_tokens`"
-            )
-        self._memory = native.llama_get_memory(self._context)
-        n_cells = int(native.llama_n_ctx(self._context))
-        return n_cells if self._unified else n_cells // self.n_sequences
-
-    def _is_recurrent(self) -> bool:
-        # Their state is kept once for each sequence, whether it is used or not, and one
-        # that cannot be cut is of little use to a document that is edited.
-        native = self._native
-        return bool(
-            native.llama_model_is_recurrent(self._model)
-            or native.llama_model_is_hybrid(self._model)
-        )
 
     def _open_batch(self) -> None:
         """One native batch for all steps, its arrays seen as numpy arrays."""
@@ -208,8 +119,7 @@ class LlamaDecoder:
         assert function is not None
         kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
         self._logits_at = kind(function)
-        self._logits_address = 0
-        self._logits_view: Any = None
+        self._logits_views: dict[int, Any] = {}
         self._batch = batch = self._native.llama_batch_init(N_BATCH, 0, 1)
         view = self._np.ctypeslib.as_array
         self._batch_tokens = view(batch.token, (N_BATCH,))
@@ -220,17 +130,6 @@ class LlamaDecoder:
             batch.seq_id[i][0] = 0
         # The first so many entries are marked as this sequence's.
         self._marked, self._n_marked = 0, N_BATCH
-
-    def _metadata(self) -> dict[str, str]:
-        native, model, found = self._native, self._model, {}
-        buffer = ctypes.create_string_buffer(512)
-        for i in range(native.llama_model_meta_count(model)):
-            if native.llama_model_meta_key_by_index(model, i, buffer, 512) < 0:
-                continue
-            key = buffer.value.decode("utf-8", "replace")
-            if native.llama_model_meta_val_str_by_index(model, i, buffer, 512) >= 0:
-                found[key] = buffer.value.decode("utf-8", "replace")
-        return found
 
     def _sentinel_guard(self) -> re.Pattern[str] | None:
         """Matches control texts that llama.cpp would find even in plain text.
@@ -243,6 +142,11 @@ class LlamaDecoder:
         return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
 
     # --- Decoder ---
+
+    @property
+    def kv_identity(self) -> str:
+        """See Decoder."""
+        return llama_state.identity(self._native, self._file, self.info.n_ctx, self._unified)
 
     def special(self, text: str) -> int | None:
         """See Decoder."""
@@ -298,6 +202,10 @@ class LlamaDecoder:
     def _n_past(self, n_tokens: int) -> None:
         self._lengths[self._sequence] = n_tokens
 
+    def use_batch_threads(self, n_threads: int) -> None:
+        """See Decoder."""
+        self._native.llama_set_n_threads(self._context, self._n_threads, n_threads)
+
     def select(self, sequence: int) -> None:
         """See Decoder."""
         self._sequence = sequence
@@ -313,6 +221,13 @@ class LlamaDecoder:
             self._n_past = 0
         return self._n_past
 
+    def copy(self, source: int, n_tokens: int) -> int:
+        """See Decoder. Sequences with cells of their own can be copied as a whole only."""
+        self.truncate(0)
+        self._native.llama_memory_seq_cp(self._memory, source, self._sequence, -1, -1)
+        self._n_past = self._lengths[source]
+        return self.truncate(n_tokens)
+
     def _mark(self, n_tokens: int) -> None:
         """See that the batch's first entries belong to the selected sequence."""
         if self._marked != self._sequence:
@@ -321,7 +236,7 @@ class LlamaDecoder:
             self._batch.seq_id[i][0] = self._sequence
         self._n_marked = max(self._n_marked, n_tokens)
 
-    def feed(self, tokens: Sequence[int]) -> None:
+    def feed(self, tokens: Sequence[int], n_picks: int = 1) -> None:
         """See Decoder. At most N_BATCH tokens a step."""
         n_tokens = len(tokens)
         self._mark(n_tokens)
@@ -332,26 +247,45 @@ class LlamaDecoder:
         else:
             self._batch_tokens[:n_tokens] = tokens
             self._batch_positions[:n_tokens] = range(self._n_past, self._n_past + n_tokens)
-            self._batch_logits[: n_tokens - 1] = 0
+            self._batch_logits[: n_tokens - n_picks] = 0
+            self._batch_logits[n_tokens - n_picks : n_tokens - 1] = 1
         self._batch_logits[n_tokens - 1] = 1
         code = self._native.llama_decode(self._context, self._batch)
         if code != 0:
             raise RuntimeError(f"llama_decode failed with code {code}")
         self._n_past += n_tokens
 
-    def _logits(self) -> Any:
-        """The last token's logits where llama.cpp keeps them; valid until the next step."""
-        address = self._logits_at(self._context, -1)
-        # Making a view costs as much as reading it, and the place seldom changes.
-        if address != self._logits_address:
-            array = (ctypes.c_float * self.info.n_vocab).from_address(address)
-            self._logits_view = self._np.ctypeslib.as_array(array)
-            self._logits_address = address
-        return self._logits_view
+    def save_sequence(self, max_bytes: int) -> bytearray | None:
+        """See Decoder. A state that cannot be cut seldom fits the next prompt."""
+        if not self.cuts:
+            return None
+        return llama_state.save(self._native, self._context, self._sequence, max_bytes)
 
-    def pick(self, required: bytes = b"", line_break: bool = True) -> tuple[int, float]:
+    def restore_sequence(self, state: bytearray, tokens: Sequence[int]) -> bool:
         """See Decoder."""
-        logits = self._logits()
+        restored = llama_state.restore(
+            self._native, self._context, self._sequence, state, len(tokens)
+        )
+        self._n_past = len(tokens) if restored else 0
+        return restored
+
+    def _logits(self, at: int = -1) -> Any:
+        """A token's logits where llama.cpp keeps them; valid until the next step."""
+        address = self._logits_at(self._context, at)
+        # Making a view costs as much as reading it, and there are few places.
+        view = self._logits_views.get(address)
+        if view is None:
+            if len(self._logits_views) >= N_VIEWS:  # they were moved, and may be again
+                self._logits_views.clear()
+            array = (ctypes.c_float * self.info.n_vocab).from_address(address)
+            view = self._logits_views[address] = self._np.ctypeslib.as_array(array)
+        return view
+
+    def pick(
+        self, required: bytes = b"", line_break: bool = True, at: int = -1
+    ) -> tuple[int, float]:
+        """See Decoder."""
+        logits = self._logits(at)
         best = token = int(logits.argmax())
         breaks = () if line_break else self.vocabulary.line_breaks()
         if required or token in breaks:

@@ -32,6 +32,9 @@ N_SETTLED = 4
 
 # Steps of 1, of 2 to 16, of 17 to 64 and of 65 to 256 tokens.
 SMALL, MIDDLE, LARGE = 16, 64, 256
+# Steps behind each token of which one is picked, by the most tokens. llama.cpp's kernels for the
+# CPU take four tokens at a time: five take as long as eight.
+PICKED = (2, 4, 8, 16)
 
 
 @dataclass(slots=True)
@@ -68,12 +71,14 @@ class Rates:
 
     A single token's time is kept by itself. That of a token more is kept for steps of few
     tokens, which cost a single one's and something for each further one; for larger steps,
-    a token's share.
+    a token's share. Where a token is picked behind each, a step takes much longer (twice as
+    long for two tokens, with a large vocabulary): these are kept by themselves, as a whole.
     """
 
     def __init__(self) -> None:
         self.one = Rate()
         self.more = {SMALL: Rate(), MIDDLE: Rate(), LARGE: Rate()}
+        self.picked = {n_tokens: Rate() for n_tokens in PICKED}
 
     @property
     def decode_ms(self) -> float:
@@ -86,9 +91,16 @@ class Rates:
         measured = [rate for rate in self.more.values() if rate.n]
         return measured[-1].expected_ms if measured else 0.0
 
-    def add(self, n_tokens: int, ms: float) -> None:
-        """One step of `n_tokens` took `ms`."""
-        if n_tokens == 1:
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything is known, of this process or of an earlier one."""
+        return bool(self.one.n)
+
+    def add(self, n_tokens: int, ms: float, n_picks: int = 1) -> None:
+        """One step of `n_tokens`, of which the last `n_picks` can be picked behind, took `ms`."""
+        if n_picks > 1:
+            self.picked[_size_picked(n_picks)].add(ms)
+        elif n_tokens == 1:
             self.one.add(ms)
         elif n_tokens > SMALL:
             self.more[MIDDLE if n_tokens <= MIDDLE else LARGE].add(ms / n_tokens)
@@ -105,6 +117,12 @@ class Rates:
         # However it was measured, no step is shorter than one of a single token.
         per_token_ms = self._per_token_ms(MIDDLE if n_tokens <= MIDDLE else LARGE)
         return max(first_ms, n_tokens * per_token_ms)
+
+    def picks_ms(self, n_tokens: int) -> float:
+        """What a step of `n_tokens`, behind each of which one is picked, is expected to take;
+        before one was measured, no more than any other."""
+        rate = self.picked[_size_picked(n_tokens)] if n_tokens > 1 else self.one
+        return rate.expected_ms if rate.n else self.step_ms(n_tokens)
 
     def _per_token_ms(self, size: int) -> float:
         """A token's time in steps of this size, or of the nearest size that was measured."""
@@ -153,19 +171,23 @@ class Rates:
         Only steps correct them, so one that took long, on a machine that was busy or
         asleep, would otherwise stop all steps for good.
         """
-        for rate in (self.one, *self.more.values()):
+        for rate in self._by_name().values():
             rate.lower()
 
     def to_json(self) -> dict[str, list[float]]:
         """What was measured, for `from_json`."""
-        rates = {1: self.one, **self.more}
-        return {str(n): [rate.mean_ms, rate.spread_ms] for n, rate in rates.items() if rate.n}
+        rates = self._by_name()
+        return {name: [rate.mean_ms, rate.spread_ms] for name, rate in rates.items() if rate.n}
+
+    def _by_name(self) -> dict[str, Rate]:
+        picked = {f"picked {n}": rate for n, rate in self.picked.items()}
+        return {str(n): rate for n, rate in {1: self.one, **self.more}.items()} | picked
 
     @classmethod
     def from_json(cls, values: Any) -> Rates:
         """What `to_json` gave. Raises ValueError for anything else."""
         rates = cls()
-        known = {str(n): rate for n, rate in {1: rates.one, **rates.more}.items()}
+        known = rates._by_name()
         if not isinstance(values, Mapping) or not values.keys() <= known.keys():
             raise ValueError("not a table of rates")
         for name, pair in values.items():
@@ -175,6 +197,10 @@ class Rates:
             known[name].mean_ms, known[name].spread_ms = float(pair[0]), float(pair[1])
             known[name].n = 1
         return rates
+
+
+def _size_picked(n_tokens: int) -> int:
+    return next(size for size in PICKED if size >= n_tokens)
 
 
 def _is_time(value: Any) -> bool:

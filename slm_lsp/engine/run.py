@@ -4,7 +4,8 @@ Owns: the loop over native steps, and the text that they make.
 
 Invariant: between any two native steps the cancel token, the caller's wish that this run gives
 way, and the deadline are looked at; no step is started that is expected to end past the deadline.
-What is written does not depend on what was remembered of earlier runs; only the steps do.
+What is written depends neither on what was remembered of earlier runs nor on what is drafted
+(but see `draft`); only the steps do. A rejected draft is cut off before the next step.
 
 Threads: the Scheduler's thread, which owns the decoder.
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 
 from slm_lsp.deadline import Clock
 from slm_lsp.engine.base import PromptError
+from slm_lsp.engine.draft import Drafter
+from slm_lsp.engine.keeping import take
 from slm_lsp.engine.kv import KvCache, Pick
 from slm_lsp.engine.rates import CHUNK_MS, PATIENCE
 from slm_lsp.engine.stopping import stop_at
@@ -76,6 +79,7 @@ class Run:
         self._n_cached = 0
         self._n_resumed = 0
         self._n_steps = 0
+        self._drafter = Drafter(kv.odds) if kv.odds is not None else None
         heal = request.prompt.heal
         self._output = _Output(heal.encode("utf-8", "replace"), len(heal))
 
@@ -84,6 +88,8 @@ class Run:
         fit."""
         tokens = self._tokens()
         self._kv.use(document_of(self._request))
+        self._kv.borrow(tokens)
+        take(self._kv, tokens, self._request.deadline.remaining_ms())
         self._n_cached = min(self._kv.shared(tokens), self._n_prompt)
         if not self._request.prompt.max_tokens:
             return self._generation(self._read(tokens))
@@ -124,10 +130,12 @@ class Run:
                 if not self._hold(tokens):
                     return Finish.DEADLINE
                 self._look_up()
-                pick = self._kv.pick(required, line_break)
+                pick = self._kv.pick(len(tokens), required, line_break)
             else:
                 self._n_resumed += 1
                 self._kv.stats.n_resumed_tokens += 1
+            if self._drafter is not None:
+                self._kv.stats.n_accepted_tokens += self._drafter.picked(pick.token)
             if decoder.is_end(pick.token) or pick.token in ends:
                 return Finish.EOS
             finish = self._add(pick)
@@ -161,7 +169,10 @@ class Run:
             n_chunk = self._chunk_tokens(len(tokens) - done)
             if n_chunk <= 0:
                 return False
-            self._step(tokens[done : done + n_chunk], done >= self._n_prompt)
+            if n_chunk == 1 and done >= self._n_prompt:
+                self._decode(tokens)
+            else:
+                self._prefill(tokens[done : done + n_chunk])
             done += n_chunk
         return True
 
@@ -176,16 +187,42 @@ class Run:
             rates.doubt()
         return n_chunk
 
-    def _step(self, tokens: list[int], is_generated: bool) -> None:
-        stats = self._kv.stats
-        self._kv.feed(tokens)
+    def _prefill(self, tokens: list[int]) -> None:
+        self._step(tokens, 1)
+        self._kv.stats.n_prefill_tokens += len(tokens)
+        self._kv.stats.n_prefill_steps += 1
+
+    def _decode(self, tokens: list[int]) -> None:
+        """Feed the last token, and behind it what the model may well pick next."""
+        draft = self._draft(tokens)
+        self._step([tokens[-1], *draft], 1 + len(draft))
+        self._kv.stats.n_decode_steps += 1
+        self._kv.stats.n_drafted_tokens += len(draft)
+
+    def _step(self, tokens: list[int], n_picks: int) -> None:
+        self._kv.feed(tokens, n_picks)
         self._n_steps += 1
-        if is_generated and len(tokens) == 1:
-            stats.n_decode_steps += 1
-        else:
-            stats.n_prefill_tokens += len(tokens)
-            stats.n_prefill_steps += 1
-        stats.n_cancelled_steps += self._cancel.cancelled
+        self._kv.stats.n_cancelled_steps += self._cancel.cancelled
+
+    def _draft(self, tokens: list[int]) -> list[int]:
+        """A draft of what follows; none while not everything may follow."""
+        if self._drafter is None or self._output.heal or not self._may_break():
+            return []
+        n_useful = self._n_useful(self._drafter.guess(tokens))
+        remaining_ms = self._request.deadline.remaining_ms()
+        return self._drafter.draft(n_useful, self._kv.rates, remaining_ms)
+
+    def _n_useful(self, guess: list[int]) -> int:
+        """How many tokens to feed at the most: nothing is picked behind the text's end."""
+        output, prompt = self._output, self._request.prompt
+        n_left = prompt.max_tokens - len(output.logprobs) - 1
+        text, raw = output.text, b""
+        for n, token in enumerate(guess[:n_left]):
+            piece = self._kv.decoder.piece(token)
+            raw += piece
+            if not piece or stop_at(text + raw.decode("utf-8", "replace"), prompt.stop) is not None:
+                return n
+        return min(n_left, len(guess))
 
     def _may_break(self) -> bool:
         return not self._request.prompt.fresh_line or bool(self._output.text.strip())

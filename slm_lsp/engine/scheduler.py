@@ -19,6 +19,7 @@ import asyncio
 import dataclasses
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,10 +32,14 @@ from slm_lsp.engine.base import (
     PromptError,
     Superseded,
 )
+from slm_lsp.engine.draft import Odds
 from slm_lsp.engine.jobs import Fate, Job, fate
+from slm_lsp.engine.keeping import keep
 from slm_lsp.engine.kv import KvCache
+from slm_lsp.engine.kv_file import KvFiles
 from slm_lsp.engine.rates_file import RatesFile, rates_path
 from slm_lsp.engine.run import Preempted, Run
+from slm_lsp.engine.warm_up import warm_up
 from slm_lsp.types import EngineState, Finish, Generation, GenerationRequest, ModelInfo
 
 log = logging.getLogger(__name__)
@@ -51,12 +56,17 @@ class Scheduler:
         clock: Clock = SYSTEM_CLOCK,
         on_state: Callable[[EngineState], None] | None = None,
         rates_folder: Path | None = None,
+        drafts: bool = True,
+        kv_folder: Path | None = None,
     ) -> None:
-        """`load` runs on the engine's thread; measured rates are kept in `rates_folder`."""
+        """`load` runs on the engine's thread; measured rates are kept in `rates_folder`, and the
+        warmest sequences in `kv_folder`."""
         self._load = load
         self._clock = clock
         self._on_state = on_state
         self._rates_folder = rates_folder
+        self._kv_folder = kv_folder
+        self._odds = Odds() if drafts else None
         self._rates_file: RatesFile | None = None
         self._stats = EngineStats()
         self._state = EngineState.LOADING
@@ -83,7 +93,7 @@ class Scheduler:
     def stats(self) -> EngineStats:
         with self._changed:
             n_queued = len(self._jobs) + (self._running is not None)
-        stats = dataclasses.replace(self._stats, n_queued=n_queued)
+        stats = dataclasses.replace(self._stats, n_queued=n_queued, cpu_s=time.process_time())
         if self._kv is not None:
             stats.prefill_ms_per_token = self._kv.rates.prefill_ms_per_token
             stats.decode_ms = self._kv.rates.decode_ms
@@ -162,6 +172,7 @@ class Scheduler:
         if self._kv is not None:
             if self._rates_file is not None:
                 self._rates_file.save(self._kv.rates)
+            keep(self._kv, self._clock)
             self._kv.decoder.close()
 
     def load(self) -> None:
@@ -179,7 +190,11 @@ class Scheduler:
             path = rates_path(self._rates_folder, decoder.info.name)
             self._rates_file = RatesFile(path, self._clock.now_ms())
             rates = self._rates_file.read()
-        self._kv = KvCache(decoder, self._clock, self._stats, rates)
+        self._kv = KvCache(decoder, self._clock, self._stats, rates, self._odds)
+        if rates is not None and not rates.is_measured:
+            warm_up(self._kv, self._clock)
+        if self._kv_folder is not None and decoder.kv_identity:
+            self._kv.files = KvFiles(self._kv_folder, decoder.kv_identity, decoder.info.n_ctx)
         self._info = decoder.info
         self._become(EngineState.READY)
 

@@ -2,13 +2,13 @@
 
 Owns: what is advertised, the life of the engine within an LSP session, and what the user is
 told. Handlers take their snapshot and deadline before the first await and leave the rest to
-the Completer.
+the Completer, and what of a session stays on the disk to the Ledger.
 
 Invariant: `initialize` is answered before anything of the engine is touched; no handler
 blocks the loop; `window/showMessage` is for what a user must act on.
 
 Threads: the event loop. The engine reports from its thread through `_from_engine`, and is
-closed on a thread of its own.
+closed on a thread of its own, which before that writes what the Ledger has.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +40,7 @@ from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trig
 
 if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
+    from slm_lsp.completion.ledger import Ledger
     from slm_lsp.completion.outcome import Outcome
     from slm_lsp.completion.policy import Policy
 
@@ -52,6 +54,13 @@ ACCEPTED_NOTIFICATION = "slm-lsp/didAcceptCompletion"
 # than most pauses within a word, shorter than it takes to read a suggestion.
 IDLE_S = 0.4
 TRIGGER_CHARACTERS = list(".([{,:= \n")
+NOTEBOOKS = lsp.NotebookDocumentSyncOptions(
+    notebook_selector=[
+        lsp.NotebookDocumentFilterWithNotebook(
+            notebook="*", cells=[lsp.NotebookCellLanguage(language="*")]
+        )
+    ]
+)
 
 
 class EngineFactory(Protocol):
@@ -79,18 +88,13 @@ class SlmServer(LanguageServer):
         clock: Clock = SYSTEM_CLOCK,
         make_converter: Callable[[], Converter] = default_converter,
         policy: Policy | None = None,
+        sessions_folder: Callable[[], Path] | None = None,
     ) -> None:
-        notebooks = lsp.NotebookDocumentSyncOptions(
-            notebook_selector=[
-                lsp.NotebookDocumentFilterWithNotebook(
-                    notebook="*", cells=[lsp.NotebookCellLanguage(language="*")]
-                )
-            ]
-        )
+        """`sessions_folder` tells where the session's counters are kept; None: nowhere."""
         super().__init__(
             "slm-lsp",
             __version__,
-            notebook_document_sync=notebooks,
+            notebook_document_sync=NOTEBOOKS,
             protocol_cls=SlmProtocol,
             converter_factory=make_converter,
         )
@@ -100,6 +104,8 @@ class SlmServer(LanguageServer):
         self.completer: Completer | None = None
         self._make_engine = make_engine
         self._policy = policy
+        self._sessions_folder = sessions_folder
+        self._ledger: Ledger | None = None
         self._problems = problems
         self._progress = LoadProgress(self)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -140,6 +146,10 @@ class SlmServer(LanguageServer):
         from slm_lsp.completion.completer import Completer
 
         self.completer = Completer(engine, self.config, self.trace, self._latest_text, self._policy)
+        if self._sessions_folder is not None:
+            from slm_lsp.completion.ledger import Ledger
+
+            self._ledger = Ledger(self.completer, self._sessions_folder())
 
     def _from_engine(self, call: Callable[..., None], *args: Any) -> None:
         """Go on with a report of the engine's thread on the loop."""
@@ -153,6 +163,8 @@ class SlmServer(LanguageServer):
         assert self.completer is not None
         self._progress.end("ready" if state is EngineState.READY else "failed")
         if state is EngineState.READY:
+            if self._ledger is not None:
+                self._ledger.ready()
             self.completer.ready()
         if state is EngineState.FAILED:
             self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
@@ -168,8 +180,17 @@ class SlmServer(LanguageServer):
             self._awake(uri)
         if self.completer is not None and self._stopping is None:
             self.completer.close()
-            self._stopping = threading.Thread(target=self.completer.engine.close, daemon=True)
+            if self._ledger is not None:
+                self._ledger.end()
+            self._stopping = threading.Thread(target=self._close_engine, daemon=True)
             self._stopping.start()
+
+    def _close_engine(self) -> None:
+        # First, as a native step may take longer than the process is given.
+        if self._ledger is not None:
+            self._ledger.flush()
+        assert self.completer is not None
+        self.completer.engine.close()
 
     def close(self, patience_s: float) -> bool:
         """What is left to do once the loop has ended; tell whether the engine has, too."""
@@ -312,5 +333,10 @@ def _stats(server: SlmServer) -> dict[str, Any]:
         engine = server.completer.engine
         counters |= server.completer.tally.summary()
         counters["state"] = str(engine.state)
-        counters["engine"] = dataclasses.asdict(engine.stats())
+        counters["engine"] = told = dataclasses.asdict(engine.stats())
+        # In a daemon the engine's time is its own, and other windows' requests are in it.
+        cpu_s = time.process_time() + (told["cpu_s"] if server.config.engine == "daemon" else 0.0)
+        n_shown = sum(server.completer.tally.origins.values())
+        counters["cpu_s"] = round(cpu_s, 3)
+        counters["cpu_s_per_shown"] = round(cpu_s / n_shown, 3) if n_shown else None
     return counters

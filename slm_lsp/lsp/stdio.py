@@ -45,7 +45,8 @@ def serve(config: Config, problems: list[str]) -> int:
         gc.freeze()
         gc.enable()
         trace = Trace(Path(config.trace) if config.trace else None)
-        return speak(SlmServer(config, _start_engine, trace, problems), memory.save)
+        server = SlmServer(config, _start_engine, trace, problems, sessions_folder=_sessions_folder)
+        return speak(server, memory.save)
 
 
 def _start_engine(
@@ -57,6 +58,13 @@ def _start_engine(
     from slm_lsp.wiring import start_engine
 
     return start_engine(config, on_state, on_progress)
+
+
+def _sessions_folder() -> Path:
+    # Imported only once the engine has been started, as is whatever it belongs to.
+    from slm_lsp.completion.sessions_file import default_folder
+
+    return default_folder()
 
 
 def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:

@@ -1,6 +1,7 @@
 """How much context there is time for.
 
-Owns: the sizes that a prompt may have, and which of them this machine reads in time.
+Owns: the sizes that a prompt may have, and which of them this machine reads in time: one that
+answers soon at a place that nobody has read, and one to be read beside it and used from then on.
 
 Invariant: pure. Sizes come from one ladder, so that a rate that wavers does not make another
 prompt of every request. A slow model is shown less, never nothing.
@@ -10,9 +11,13 @@ Threads: any.
 
 from __future__ import annotations
 
-# Reading a prompt nobody has read before may take so long, all in all: the silence after a
-# jump to a place that is new.
-READ_MS = 2000.0
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Reading all that a place is to be read with may take so long, in the background.
+READ_MS = 4000.0
+# The silence after a jump to a place that is new: two or three keystrokes.
+SOON_MS = 600.0
 MIN_TOKENS = 96
 # Of the largest size, in falling order.
 STEPS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.09375)
@@ -22,26 +27,35 @@ LINE_TOKENS = 8
 MARGIN = 1.15
 
 
-def window_tokens(n_max: int, prefill_ms_per_token: float) -> int:
-    """The largest size that is read within `READ_MS`; all where no rate is known (0)."""
-    return _largest(n_max, READ_MS, prefill_ms_per_token) or _sizes(n_max)[-1]
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the engine takes for a token, in ms; 0 where nothing was measured."""
+
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
 
 
-def tokens_now(
-    n_window: int, prefill_ms_per_token: float, decode_ms: float, remaining_ms: float
-) -> int:
-    """The richest size that leaves time for a line before the deadline; `n_window` where even
-    the smallest does not, as then it is read for the next request."""
-    if prefill_ms_per_token <= 0.0:
-        return n_window
-    left_ms = remaining_ms - LINE_TOKENS * decode_ms
-    return _largest(n_window, left_ms, prefill_ms_per_token) or n_window
+UNKNOWN = Speed()
 
 
-def _sizes(n_max: int) -> list[int]:
+def window_tokens(n_max: int, speed: Speed) -> int:
+    """The largest size up to `n_max` that is read in the background in good time."""
+    return _largest(_sizes(n_max), READ_MS, speed)
+
+
+def soon_tokens(n_max: int, speed: Speed, remaining_ms: float) -> int:
+    """The largest size that leaves time for a line before a deadline in `remaining_ms`, or
+    that is read soon after it: then it is the next request that is answered."""
+    left_ms = remaining_ms - LINE_TOKENS * speed.decode_ms
+    sizes = _sizes(n_max)
+    return _largest(sizes, min(max(left_ms, SOON_MS), READ_MS), speed)
+
+
+def _sizes(n_max: int) -> Sequence[int]:
     return [n for n in (int(n_max * step) for step in STEPS) if n >= MIN_TOKENS] or [n_max]
 
 
-def _largest(n_max: int, ms: float, prefill_ms_per_token: float) -> int | None:
-    fitting = (n for n in _sizes(n_max) if n * MARGIN * prefill_ms_per_token <= ms)
-    return next(fitting, None)
+def _largest(sizes: Sequence[int], ms: float, speed: Speed) -> int:
+    """The largest size that is read in `ms`, or the smallest; all where no rate is known."""
+    fitting = (n for n in sizes if n * MARGIN * speed.prefill_ms <= ms)
+    return next(fitting, sizes[-1])

@@ -1,0 +1,1 @@
+"""Decoding beside a bare loop, and with drafts beside without."""
