@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from completer_scene import Scene
 
-from slm_lsp.completion.ahead import unknown_place
+from slm_lsp.completion.ahead import CARRY_ON_TOKENS, unknown_place
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
@@ -104,7 +104,9 @@ async def cut_short(scene: BackgroundScene, says: str = "x + 1 + val") -> None:
 async def test_a_cut_text_is_finished_for_the_next_keystroke(cut: BackgroundScene) -> None:
     await cut_short(cut)
     first, again = cut.engine.requests
-    assert (again.prompt, again.priority) == (first.prompt, Priority.SPECULATIVE)
+    assert again.prompt.max_tokens == CARRY_ON_TOKENS
+    assert dataclasses.replace(again.prompt, max_tokens=48) == first.prompt
+    assert again.priority is Priority.SPECULATIVE
     assert again.deadline.remaining_ms() == BACKGROUND_MS
     assert again.cancel is not first.cancel
     cut.engine.enqueue("x + 1 + value * 2")
@@ -115,6 +117,15 @@ async def test_a_cut_text_is_finished_for_the_next_keystroke(cut: BackgroundScen
         *(" + 1 + value * 2", Origin.REUSED),
     )
     assert len(cut.engine.requests) == 2
+
+
+async def test_what_goes_on_is_cut_again(cut: BackgroundScene) -> None:
+    await cut_short(cut)
+    cut.engine.enqueue(Generation("x + 1 + value * 2 + oth", Finish.LENGTH))
+    await cut.landed()
+    outcome = await cut.complete(AT.format("x"))
+    assert outcome.completion is not None
+    assert outcome.completion.text == " + 1 + value * 2"
 
 
 async def test_what_is_asked_before_its_end_takes_its_place(cut: BackgroundScene) -> None:

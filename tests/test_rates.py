@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slm_lsp.engine.rates import CHUNK_MS, MAX_CHUNK_TOKENS, PRIOR_MS_PER_TOKEN, Rate, Rates
+from slm_lsp.engine.rates import (
+    CHUNK_MS,
+    MAX_CHUNK_TOKENS,
+    PICKED,
+    PRIOR_MS_PER_TOKEN,
+    Rate,
+    Rates,
+)
 from slm_lsp.engine.rates_file import SAVE_EVERY_MS, RatesFile, rates_path
 
 KNOWN = {"1": [10.0, 0.0], "16": [3.0, 0.0], "64": [2.0, 0.0], "256": [1.0, 0.0]}
@@ -58,6 +65,21 @@ def test_a_few_tokens_cost_a_single_one_and_something_for_each_more() -> None:
         rates.add(4, 22.0)  # 10 + 3 * 4
     assert rates.step_ms(2) == pytest.approx(14.0, abs=0.1)
     assert rates.step_ms(16) == pytest.approx(70.0, abs=0.1)
+
+
+def test_steps_with_several_picks_are_kept_by_themselves() -> None:
+    rates = Rates.from_json(KNOWN)
+    assert [rates.picks_ms(n) for n in PICKED] == [13.0, 19.0, 31.0, 55.0]  # as any other, so far
+    for _ in range(30):
+        rates.add(8, 40.0, 8)
+        rates.add(5, 500.0, 5)  # of which nobody asks
+    assert rates.picks_ms(8) == pytest.approx(40.0, abs=0.1)
+    assert [rates.picks_ms(n) for n in (2, 4, 16)] == [13.0, 19.0, 55.0]
+    assert rates.step_ms(8) == 31.0
+    kept = Rates.from_json(rates.to_json())
+    assert kept.picks_ms(8) == pytest.approx(40.0, abs=0.1)
+    rates.doubt()
+    assert rates.picks_ms(8) < 30.0
 
 
 @pytest.mark.parametrize("n_measured", [8, 40, 200])

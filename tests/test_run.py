@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from slm_lsp.deadline import Cancelled, CancelToken, Deadline, FakeClock
 from slm_lsp.engine import run as run_module
 from slm_lsp.engine.base import EngineStats, PromptError
-from slm_lsp.engine.draft import N_DRAFT, Drafter, Odds
+from slm_lsp.engine.draft import LENGTHS, N_DRAFT, Drafter, Odds
 from slm_lsp.engine.fake import END, FILE_SEP, START, FakeDecoder
 from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.rates import (
@@ -28,6 +28,7 @@ from slm_lsp.engine.rates import (
     MAX_CHUNK_TOKENS,
     MIN_CHUNK_TOKENS,
     PATIENCE,
+    PICKED,
     SMALL,
     Rates,
 )
@@ -402,9 +403,8 @@ class Eager(Odds):
     """Drafts all that there is time for."""
 
     def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
-        while n_max and rates.step_ms(1 + n_max) >= within_ms:
-            n_max -= 1
-        return n_max
+        fit = [n for n in LENGTHS if n <= n_max and rates.picks_ms(1 + n) < within_ms]
+        return max(fit, default=0)
 
 
 @contextmanager
@@ -485,7 +485,8 @@ def test_a_draft_is_as_short_as_the_time_left(
     step_ms: float, token_ms: float, budget_ms: float, drafts: list[tuple[int, list[int]]]
 ) -> None:
     model = Model("ab" * 20, step_ms, token_ms, odds=Eager(), pieces=PIECES)
-    model.kv.rates = Rates.from_json({"1": [step_ms + token_ms, 0.0], f"{SMALL}": [token_ms, 0.0]})
+    picked = {f"picked {n}": [step_ms + n * token_ms, 0.0] for n in PICKED}
+    model.kv.rates = Rates.from_json({"1": [step_ms + token_ms, 0.0], **picked})
     with guessed(model, itertools.cycle(drafts)):
         generation = model.ask("p", budget_ms)  # which looks at the clock
     assert ("ab" * 20).startswith(generation.text)
@@ -517,11 +518,11 @@ def test_a_memory_that_cannot_be_cut_gets_no_drafts() -> None:
 @pytest.mark.parametrize(
     ("ask", "n_drafted"),
     [
-        ({"max_tokens": 9}, N_DRAFT),
+        ({"max_tokens": 9}, 7),
         ({"max_tokens": 3}, 1),
         ({"max_tokens": 2}, 0),
         ({"stop": StopRule(strings=("de",))}, 3),  # `e` ends it: behind it nothing is picked
-        ({"heal": "a"}, N_DRAFT),
+        ({"heal": "a"}, 7),
         ({"heal": "abc"}, 0),  # not while something is required
     ],
 )

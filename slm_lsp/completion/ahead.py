@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 # Documents whose last place is kept, closed ones included: who opens a file again often goes
 # on where he was.
 MAX_PLACES = 256
+# Who has been shown a cut text reads it first; what is written beyond is seldom looked at.
+CARRY_ON_TOKENS = 32
 # A prompt that is only read answers nothing.
 ANSWERS_NOTHING = 1 << 30
 
@@ -102,10 +104,15 @@ class Ahead:
             return
         snapshot, offset = request.snapshot, request.offset
         flight = Flight(snapshot, offset, CancelToken(), generation.text)
-        again = self._job(request.session, flight, job)
+        n_tokens = min(job.prompt.max_tokens, generation.n_predicted + CARRY_ON_TOKENS)
+        is_cut = n_tokens < job.prompt.max_tokens
+        again = replace(job, prompt=replace(job.prompt, max_tokens=n_tokens))
+        again = self._job(request.session, flight, again)
 
         async def finish() -> None:
             longer = await self._completer.engine.generate(again)
+            if is_cut and longer.finish is Finish.LENGTH:
+                longer = replace(longer, finish=Finish.DEADLINE)  # it could go on
             self._answers.learn(snapshot, offset, context, longer)
 
         self._flights.start(request.session, flight, finish)

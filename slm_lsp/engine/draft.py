@@ -20,16 +20,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from slm_lsp.engine.rates import Rates
+from slm_lsp.engine.rates import PICKED, Rates
 
 # Fewer tokens alike say too little; more than N_MATCH are not told apart.
 N_GRAM, N_MATCH = 3, 16
 # So many occurrences, the latest ones, are compared.
 N_OCCURRENCES = 8
-# A draft's lengths: llama.cpp's kernels for the CPU take four tokens at a time, so that a step of
-# eight takes no longer than one of seven.
-N_DRAFT = 7
-LENGTHS = frozenset((1, 3, N_DRAFT))
+# A draft's lengths: with the token due, the steps of which times are kept.
+LENGTHS = tuple(n_tokens - 1 for n_tokens in PICKED)
+N_DRAFT = LENGTHS[-1]
 # A draft is made where it is expected to save so much: measured times are uncertain.
 MARGIN = 1.1
 # By the length of the match, how likely a guess is right before any was made, which counts
@@ -39,7 +38,7 @@ PRIORS = (0.55, 0.7, 0.8, 0.85, 0.9, 0.95)
 PRIOR_WEIGHT, NEWEST_WEIGHT = 4.0, 0.05
 # A guess so likely right is drafted now and then though the measured times speak against it:
 # they may be past. That may cost such a share of the time.
-LIKELY, PROBE_SHARE = 0.7, 0.01
+LIKELY, PROBE_SHARE = 0.7, 0.02
 
 
 class Lookup:
@@ -105,28 +104,34 @@ class Odds:
         weight = max(NEWEST_WEIGHT, 1.0 / (self._n_judged[at] + PRIOR_WEIGHT))
         self._chances[at] += weight * (was_right - self._chances[at])
 
-    def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
-        """How many tokens behind such a match to draft; 0 where a single token is as good.
-
-        The most tokens for the time are aimed at. With the chance p of a match, a draft of k
-        tokens makes a step write 1 + p + ... + p^k of them; p grows with the match.
-        """
-        one_ms = rates.step_ms(1)
-        best, most, most_ms = 0, 0.0, 1.0
-        reached, expected = 1.0, 1.0
-        for n_draft in range(1, n_max + 1):
-            reached *= self.chance(n_match + n_draft - 1)
+    def written(self, n_match: int, n_draft: int) -> float:
+        """How many tokens a step with such a draft is expected to write. With the chance p of a
+        match that is 1 + p + ... + p^n; p grows with the match."""
+        reached = expected = 1.0
+        for n_right in range(n_draft):
+            reached *= self.chance(n_match + n_right)
             expected += reached
-            step_ms = rates.step_ms(1 + n_draft)
-            if step_ms >= within_ms:
+        return expected
+
+    def length(self, n_match: int, n_max: int, rates: Rates, within_ms: float) -> int:
+        """How many tokens behind such a match to draft, one of LENGTHS; 0 where a single token
+        is as good. A draft that is longer than its match loses as often as it wins, so none is.
+        """
+        gains: dict[int, float] = {}
+        one_ms = rates.step_ms(1)
+        for n_draft in LENGTHS:
+            step_ms = rates.picks_ms(1 + n_draft)
+            if n_draft > min(n_match, n_max) or step_ms >= within_ms:
                 break
-            is_length = n_draft in LENGTHS or n_draft == n_max
-            if is_length and expected * most_ms > most * step_ms:
-                best, most, most_ms = n_draft, expected, step_ms
-        short_ms = MARGIN * most_ms - most * one_ms
-        if not best or short_ms < 0.0 or self._may_probe(n_match, one_ms, short_ms):
+            # What is saved beyond what is asked for.
+            gains[n_draft] = self.written(n_match, n_draft) * one_ms / max(step_ms, 1e-6) - MARGIN
+        if not gains:
+            return 0
+        best = max(gains, key=lambda n_draft: gains[n_draft])
+        if gains[best] > 0.0:
             return best
-        return 0
+        short_ms = -gains[best] * rates.picks_ms(1 + best)
+        return best if self._may_probe(n_match, one_ms, short_ms) else 0
 
     def _may_probe(self, n_match: int, one_ms: float, short_ms: float) -> bool:
         """Whether enough was saved up for a draft that falls so far short of paying."""
@@ -151,14 +156,16 @@ class Drafter:
         self._n_fed = 0
 
     def guess(self, tokens: Sequence[int]) -> list[int]:
-        """What may follow `tokens`, which are those of the last call, and more."""
+        """What may follow `tokens`, which are those of the last call, and more: as much as may be
+        drafted, and one more to be judged."""
         self._guess, self._n_fed = [], 0
         found = self._lookup.find(tokens)
         if found is None:
             return []
         place, self._n_match = found
-        guess = list(tokens[place : place + N_DRAFT + 1])
-        while len(guess) <= N_DRAFT:  # where the match is a part of it, it goes on as it began
+        n_most = min(N_DRAFT, self._n_match)
+        guess = list(tokens[place : place + n_most + 1])
+        while len(guess) <= n_most:  # where the match is a part of it, it goes on as it began
             guess.append(guess[place - len(tokens)])
         self._guess = guess
         return guess
@@ -168,7 +175,6 @@ class Drafter:
         and the step has to end within a time."""
         if not self._guess:
             return []
-        n_max = min(n_max, N_DRAFT)
         self._n_fed = self._odds.length(self._n_match, n_max, rates, within_ms)
         del self._guess[self._n_fed + 1 :]
         return self._guess[: self._n_fed]

@@ -223,8 +223,9 @@ class KvCache:
         n_held = len(current.tokens)
         self._logits = (current.slot, n_held - n_picks + 1, n_held)
         step_ms = self._clock.now_ms() - before_ms
-        self.rates.add(len(tokens), step_ms)
-        self._threads.add(self._n_threads, len(tokens), step_ms)
+        self.rates.add(len(tokens), step_ms, n_picks)
+        if n_picks == 1:  # the others' time is that of the vocabulary as well
+            self._threads.add(self._n_threads, len(tokens), step_ms)
 
     def _choose_threads(self) -> None:
         n_threads = self._threads.choose()

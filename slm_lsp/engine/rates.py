@@ -32,8 +32,8 @@ N_SETTLED = 4
 
 # Steps of 1, of 2 to 16, of 17 to 64 and of 65 to 256 tokens.
 SMALL, MIDDLE, LARGE = 16, 64, 256
-# Steps behind each token of which one is picked, by the most tokens. llama.cpp's kernels for the
-# CPU take four tokens at a time: five take as long as eight.
+# Steps behind each token of which one is picked. llama.cpp's kernels for the CPU take four tokens
+# at a time, so that seven take longer than eight.
 PICKED = (2, 4, 8, 16)
 
 
@@ -99,7 +99,8 @@ class Rates:
     def add(self, n_tokens: int, ms: float, n_picks: int = 1) -> None:
         """One step of `n_tokens`, of which the last `n_picks` can be picked behind, took `ms`."""
         if n_picks > 1:
-            self.picked[_size_picked(n_picks)].add(ms)
+            if n_tokens in self.picked:
+                self.picked[n_tokens].add(ms)
         elif n_tokens == 1:
             self.one.add(ms)
         elif n_tokens > SMALL:
@@ -119,9 +120,9 @@ class Rates:
         return max(first_ms, n_tokens * per_token_ms)
 
     def picks_ms(self, n_tokens: int) -> float:
-        """What a step of `n_tokens`, behind each of which one is picked, is expected to take;
-        before one was measured, no more than any other."""
-        rate = self.picked[_size_picked(n_tokens)] if n_tokens > 1 else self.one
+        """What a step of `n_tokens`, one of PICKED, is expected to take where one is picked behind
+        each; before that was measured, no more than any other."""
+        rate = self.picked[n_tokens]
         return rate.expected_ms if rate.n else self.step_ms(n_tokens)
 
     def _per_token_ms(self, size: int) -> float:
@@ -197,10 +198,6 @@ class Rates:
             known[name].mean_ms, known[name].spread_ms = float(pair[0]), float(pair[1])
             known[name].n = 1
         return rates
-
-
-def _size_picked(n_tokens: int) -> int:
-    return next(size for size in PICKED if size >= n_tokens)
 
 
 def _is_time(value: Any) -> bool:
