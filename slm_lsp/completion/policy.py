@@ -37,9 +37,9 @@ class Policy:
     @classmethod
     def of(cls, config: Config) -> Policy:
         """What the settings ask for."""
-        names = [each.name for each in dataclasses.fields(cls)]
-        return cls(**{name: getattr(config, name) == "on" for name in names})
+        return cls(**{name: getattr(config, name) == "on" for name in SWITCHES})
 
 
+SWITCHES = tuple(each.name for each in dataclasses.fields(Policy))
 # One call of the engine a request, as it was before there was anything else.
-PLAIN = Policy(**{each.name: False for each in dataclasses.fields(Policy)})
+PLAIN = Policy(**dict.fromkeys(SWITCHES, False))
