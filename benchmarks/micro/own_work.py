@@ -3,7 +3,9 @@
 A 10,000-line Python file, an edit before each request, as a client sends it: the edit is
 applied to the document, a snapshot is taken, parsed incrementally, the context extracted, the
 prompt built, an answer (ready at once) post-processed. Beside the whole, how long the
-event loop itself was kept busy.
+event loop itself was kept busy. Between two requests there is as much time as between two keys:
+what the worker catches up with then, and the look at the open files that goes on while a model
+would be working, are not waited for.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from slm_lsp.text.document import DocumentStore, Edit
 from slm_lsp.types import CompletionRequest, Trigger
 
 N_LINES = 10_000
+KEY_S = 0.12
 FUNCTION = '''
 def step_{i}(items: list[int], limit: int = {i}) -> int:
     """Add up what is left of the items below the limit."""
@@ -54,6 +57,7 @@ async def run(n_requests: int) -> tuple[list[float], list[float]]:
         if version % 20 == 0:  # jump to another function's empty line
             line = 2 + rng.randrange(900) * FUNCTION.count("\n") + 7
         typed = "total"[version % 5] if version % 5 else "\n    "
+        await asyncio.sleep(KEY_S)
         engine.enqueue("value = items[0]")
         started = time.perf_counter()
         store.change(uri, version, [Edit((line, 0), (line, 0), typed)])

@@ -56,7 +56,9 @@ class Patience:
             return
         session = self._sessions.setdefault(request.session, _Session())
         session.shown = completion
-        session.before = request.snapshot.text[: completion.start][-TAKEN_CHARS:]
+        session.before = request.snapshot.text[
+            max(0, completion.start - TAKEN_CHARS) : completion.start
+        ]
 
     def is_tired(self, session: str) -> bool:
         """Whether suggestions are of no interest at the moment."""
@@ -71,7 +73,7 @@ class Patience:
 def _is_taken(session: _Session, shown: Completion, request: CompletionRequest) -> bool | None:
     """Whether the user took the suggestion; None as long as it cannot be told."""
     text, at = request.snapshot.text, shown.start
-    if request.offset <= at or not text[:at].endswith(session.before):
+    if request.offset <= at or not text.endswith(session.before, 0, at):
         # Gone elsewhere, or deleting: this says nothing of the suggestion.
         return None if request.offset == at else False
     typed, said = unix_lines(text[at : request.offset]).lstrip(), unix_lines(shown.text).lstrip()
