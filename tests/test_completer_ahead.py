@@ -19,6 +19,7 @@ from slm_lsp.completion.ahead import CARRY_ON_TOKENS, unknown_place
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.engine.base import EngineStats
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.budget import Window
@@ -45,6 +46,11 @@ class BackgroundEngine(FakeEngine):
         super().__init__()
         self.release = asyncio.Event()
         self.asked = asyncio.Event()
+        self.prefill_ms_per_token = 0.0
+
+    def stats(self) -> EngineStats:
+        stats = super().stats()
+        return dataclasses.replace(stats, prefill_ms_per_token=self.prefill_ms_per_token)
 
     def of(self, priority: Priority) -> list[GenerationRequest]:
         return [each for each in self.requests if each.priority is priority]
@@ -188,6 +194,101 @@ async def test_a_failure_in_the_background_harms_nobody(
     assert "work in the background failed" in caplog.text
     cut.engine.enqueue("y")
     assert (await cut.complete(AT.format("z + "))).completion is not None
+
+
+# --- and what was read only a little of is read in full ---
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[BackgroundScene]:
+    made = BackgroundScene(tmp_path, carry_on=True, warm_ahead=True, anchors=True)
+    made.background.prefill_ms_per_token = 3.0
+    yield made
+    made.close()
+
+
+LONG = "".join(f"def f{n}(x):\n    return x + {n}\n\n\n" for n in range(200)) + AT
+
+
+async def asked_next(scene: BackgroundScene) -> GenerationRequest:
+    """The next request in the background."""
+    scene.background.asked.clear()
+    await scene.background.asked.wait()
+    return scene.engine.requests[-1]
+
+
+async def test_behind_a_cut_text_the_larger_context_is_read(slow: BackgroundScene) -> None:
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    first, longer = slow.engine.requests
+    assert longer.priority is Priority.SPECULATIVE
+    slow.engine.enqueue("x + 1 + value")
+    slow.engine.enqueue(Generation("", Finish.LENGTH))
+    flight = slow.completer._flights.background("s")
+    assert flight is not None
+    slow.background.release.set()
+    read = await asked_next(slow)
+    await flight.landed.wait()
+    assert (read.priority, read.prompt.max_tokens) == (Priority.WARMUP, 0)
+    assert length(read) > 2 * length(first)
+    # The next one is answered from it.
+    slow.engine.enqueue("z")
+    assert (await slow.complete(LONG.format("y + "))).completion is not None
+    after = slow.engine.requests[-1]
+    assert after.priority is Priority.INTERACTIVE
+    assert (after.document, length(after) >= length(read)) == (read.document, True)
+
+
+@pytest.mark.parametrize("finish", [Finish.STOP, Finish.DEADLINE])
+async def test_typing_what_is_shown_does_not_end_the_reading(
+    slow: BackgroundScene, finish: Finish
+) -> None:
+    slow.engine.enqueue(Generation("x + 1 + val", finish))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    if finish is Finish.DEADLINE:
+        slow.engine.enqueue("x + 1 + value")
+        slow.background.release.set()
+        slow.background.release.clear()
+        await asked_next(slow)
+    (read,) = slow.background.of(Priority.WARMUP)
+    assert (await slow.complete(LONG.format("x +"))).completion is not None
+    assert not read.cancel.cancelled
+    slow.engine.enqueue("z")
+    await slow.complete(LONG.format("y"))
+    assert read.cancel.cancelled
+
+
+async def test_what_is_read_is_where_the_user_has_come_to(slow: BackgroundScene) -> None:
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    await slow.complete(LONG.format("x +"))
+    slow.engine.enqueue("x + 1 + value")
+    slow.engine.enqueue(Generation("", Finish.LENGTH))
+    slow.background.release.set()
+    read = await asked_next(slow)
+    texts = [each.text for each in read.prompt.segments if isinstance(each, Text)]
+    assert ("".join(texts) + read.prompt.heal).endswith("    return x +")
+
+
+async def test_nothing_is_read_behind_a_cut_text_where_it_is_switched_off(
+    tmp_path: Path,
+) -> None:
+    scene = BackgroundScene(tmp_path, carry_on=True, anchors=True)
+    scene.background.prefill_ms_per_token = 3.0
+    scene.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    await scene.complete(LONG.format(""))
+    await scene.background.asked.wait()
+    scene.engine.enqueue("x + 1 + value")
+    await scene.landed()
+    assert scene.background.of(Priority.WARMUP) == []
+    scene.close()
+
+
+def length(request: GenerationRequest) -> int:
+    return sum(len(each.text) for each in request.prompt.segments if isinstance(each, Text))
 
 
 # --- as if accepted ---

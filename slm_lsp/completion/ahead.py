@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 MAX_PLACES = 256
 # Who has been shown a cut text reads it first; what is written beyond is seldom looked at.
 CARRY_ON_TOKENS = 32
-# A prompt that is only read answers nothing.
-ANSWERS_NOTHING = 1 << 30
 
 
 class Ahead:
@@ -99,7 +97,7 @@ class Ahead:
         context: CompletionContext,
         generation: Generation,
     ) -> None:
-        """Let the engine finish what a deadline cut."""
+        """Let the engine finish what a deadline cut, and then read what the next ones need."""
         if not self._completer.policy.carry_on or not self._is_newest(request):
             return
         snapshot, offset = request.snapshot, request.offset
@@ -114,6 +112,10 @@ class Ahead:
             if is_cut and longer.finish is Finish.LENGTH:
                 longer = replace(longer, finish=Finish.DEADLINE)  # it could go on
             self._answers.learn(snapshot, offset, context, longer)
+            # By now the user may have typed some of it; on a slow model all answers are cut.
+            newest = self._newest.get(request.session)
+            if self._to_renew is request and newest is not None and self._may_read():
+                await self._read(newest.snapshot, newest.offset, request.session, flight)
 
         self._flights.start(request.session, flight, finish)
 
@@ -125,7 +127,8 @@ class Ahead:
         """A request was answered."""
         self._suppose(request, outcome)
         if self._to_renew is request and self._is_newest(request):
-            self._warm(request.snapshot, request.offset, request.session)
+            known = outcome.completion.text if outcome.completion is not None else ""
+            self._warm(request.snapshot, request.offset, request.session, known)
 
     def _suppose(self, request: CompletionRequest, outcome: Outcome) -> None:
         """Let the engine go on as if what is shown had been accepted."""
@@ -141,7 +144,7 @@ class Ahead:
         at = shown.start + len(shown.text)
         if self._answers.knows(there, at):
             return
-        flight = Flight(here, shown.start, CancelToken(), shown.text, n_ahead=len(shown.text))
+        flight = Flight(here, shown.start, CancelToken(), shown.text, is_shown=True)
 
         async def suppose() -> None:
             prepared = await self._prepared(there, at, flight, Kind.SUPPOSED)
@@ -183,36 +186,51 @@ class Ahead:
         if last is None or (last.snapshot.text, last.offset) != (snapshot.text, place):
             self._warm(snapshot, place)
 
-    def _warm(self, snapshot: DocumentSnapshot, offset: int | None, session: str = "") -> None:
-        """Let the engine read the prompt of a place, unless it has better to do."""
-        completer, session = self._completer, session or snapshot.uri
-        info = completer.engine.info
-        if not completer.policy.warm_ahead or self._preparer.closed or info is None:
-            return
+    def _may_read(self) -> bool:
+        engine = self._completer.engine
+        is_ready = engine.state is EngineState.READY and engine.info is not None
+        return is_ready and self._completer.policy.warm_ahead and not self._preparer.closed
+
+    def _warm(
+        self, snapshot: DocumentSnapshot, offset: int | None, session: str = "", known: str = ""
+    ) -> None:
+        """Let the engine read the prompt of a place, unless it has better to do; typing what is
+        `known` does not end it."""
+        session = session or snapshot.uri
         busy = self._flights.background(session) or self._flights.asked(session)
-        if completer.engine.state is not EngineState.READY or busy is not None:
+        if busy is not None or not self._may_read():
             return
         if offset is None:
-            window = plan.window_tokens(completer.config.prompt_tokens, completer.speed())
-            template = self._preparer.template_of(info)
-            offset = unknown_place(snapshot.text, template, window)
+            offset = self._unknown_place(snapshot)
         if offset is None:
             return
         at = min(offset, len(snapshot.text))
-        flight = Flight(snapshot, at, CancelToken(), n_ahead=ANSWERS_NOTHING)
+        flight = Flight(snapshot, at, CancelToken(), known, is_shown=True)
 
         async def read_ahead() -> None:
-            prepared = await self._prepared(snapshot, at, flight, Kind.AHEAD)
-            if prepared is None or prepared.prompt is None:
-                return
-            job = self._new_job(snapshot, prepared)
-            job = replace(job, prompt=replace(prepared.prompt, max_tokens=0))
-            job = self._job(session, flight, job, Priority.WARMUP)
-            read = await completer.engine.generate(job)
-            if read.finish is Finish.LENGTH:
-                self._preparer.was_read(snapshot.uri, prepared)
+            await self._read(snapshot, at, session, flight)
 
         self._flights.start(session, flight, read_ahead)
+
+    def _unknown_place(self, snapshot: DocumentSnapshot) -> int | None:
+        completer = self._completer
+        assert completer.engine.info is not None
+        window = plan.window_tokens(completer.config.prompt_tokens, completer.speed())
+        template = self._preparer.template_of(completer.engine.info)
+        return unknown_place(snapshot.text, template, window)
+
+    async def _read(
+        self, snapshot: DocumentSnapshot, offset: int, session: str, flight: Flight
+    ) -> None:
+        prepared = await self._prepared(snapshot, offset, flight, Kind.AHEAD)
+        if prepared is None or prepared.prompt is None:
+            return
+        job = self._new_job(snapshot, prepared)
+        job = replace(job, prompt=replace(prepared.prompt, max_tokens=0))
+        job = self._job(session, flight, job, Priority.WARMUP)
+        read = await self._completer.engine.generate(job)
+        if read.finish is Finish.LENGTH:
+            self._preparer.was_read(snapshot.uri, prepared)
 
     # --- jobs ---
 

@@ -196,7 +196,7 @@ class Completer:
             return outcome
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             self._ahead.carry_on(request, job, prepared.context, generation)
-        elif prepared.chosen.renewable:
+        if prepared.chosen.renewable:
             self._ahead.renew_after(request)
         return outcome
 

@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One generation for a place. `known` is what is known of its text; `n_ahead` says how
-    much has to be typed before its answer is of use, as it supposes that this was accepted."""
+    """Work for a place. `known` is the text that may be typed without making it useless:
+    what was written so far or, as it `is_shown`, what the user sees."""
 
     snapshot: DocumentSnapshot
     offset: int
     cancel: CancelToken
     known: str = ""
-    n_ahead: int = 0
+    is_shown: bool = False
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -58,7 +58,7 @@ class Flight:
             return typed is not None
         # The model is asked for no indentation; the user may have typed it.
         known, plain = unix_lines(self.known), unix_lines(typed)
-        if not self.n_ahead:
+        if not self.is_shown:
             known, plain = known.lstrip(" \t"), plain.lstrip(" \t")
         return bool(known) and (known.startswith(plain) or plain.startswith(known))
 
