@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slm_lsp.config import Config
-from slm_lsp.engine import kv_folder, rates_file
 from slm_lsp.engine.base import (
     Decoder,
     Engine,
@@ -29,10 +28,10 @@ from slm_lsp.engine.base import (
     EngineUnavailable,
     ModelLoadError,
 )
-from slm_lsp.engine.scheduler import Scheduler
 from slm_lsp.types import EngineState, FimTemplate, Generation, GenerationRequest
 
 if TYPE_CHECKING:
+    from slm_lsp.engine.scheduler import Scheduler
     from slm_lsp.registry.pull import PullProgress
 
 Report = Callable[[str, float | None], None]
@@ -110,6 +109,10 @@ def start_inproc(
 ) -> Scheduler:
     """An engine in this process that loads its model on its own thread. With `keeps_kv`, and
     if the settings allow, it begins with what an earlier one has read."""
+    # A server with a daemon has no use for these.
+    from slm_lsp.engine import kv_folder, rates_file
+    from slm_lsp.engine.scheduler import Scheduler
+
     folder = kv_folder.default_folder()
 
     def report(text: str, done: float | None) -> None:

@@ -89,6 +89,56 @@ def test_a_small_anchor_answers_until_the_large_one_is_read() -> None:
     assert not then.renewable
 
 
+SHORT = Room(1024, 128, 1200)
+
+
+def test_a_new_place_may_have_been_read_in_full_before() -> None:
+    document = Document()
+    quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
+    assert quick.richer is not None
+    assert (quick.richer.n_tokens, quick.richer.at) == (1024, quick.anchor.at)
+    # Nobody has said so far; meanwhile somebody types.
+    typed = document.now(f"{CODE}x = val<CURSOR>\n{OTHER}", SHORT)
+    assert (typed.anchor, typed.richer) == (quick.anchor, quick.richer)
+    document.anchors.settle("u", typed, is_richer=True)
+    then = document.now(f"{CODE}x = value<CURSOR>\n{OTHER}", SHORT)
+    assert (then.anchor, then.typed) == (quick.richer, "x = value")
+    assert (then.sequence, then.richer, then.renewable) == (quick.sequence, None, False)
+
+
+def test_what_was_not_read_in_full_is_not_asked_for_again() -> None:
+    document = Document()
+    marked = f"{CODE}x<CURSOR>\n{OTHER}"
+    quick = document.now(marked, SHORT)
+    document.anchors.settle("u", quick, is_richer=False)
+    then = document.now(marked, SHORT)
+    assert (then.anchor, then.richer, then.renewable) == (quick.anchor, None, True)
+
+
+def test_a_sequence_for_another_place_forgets_what_was_asked_of_it() -> None:
+    document = Document(SUFFIX_FIRST)
+    here, there = f"{CODE}<CURSOR>\n{OTHER}{CODE}", f"{CODE}\n{OTHER}<CURSOR>\n{CODE}"
+    late = document.now(here, SHORT)
+    document.now(there, SHORT)
+    third = document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}", SHORT)
+    assert third.sequence == late.sequence
+    document.anchors.settle("u", late, is_richer=True)
+    assert document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}", SHORT).anchor is third.anchor
+    # Read at once, the next has nothing richer, least of all another place's.
+    assert document.now(f"y\n{OTHER}<CURSOR>\ny = 1\n").richer is None
+
+
+def test_an_edit_above_leaves_the_anchor_and_nothing_richer() -> None:
+    document = Document()
+    quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
+    moved = document.now(f"import os\n{CODE}x<CURSOR>\n{OTHER}", SHORT)
+    assert (moved.anchor, moved.typed, moved.richer) == (quick.anchor, "x", None)
+
+
+def test_where_all_is_read_at_once_there_is_nothing_richer() -> None:
+    assert Document().now(f"{CODE}x<CURSOR>\n{OTHER}").richer is None
+
+
 def test_a_stale_anchor_is_renewed_beside_the_one_in_use() -> None:
     document = Document()
     first = document.now(f"{CODE}<CURSOR>\n{OTHER}")

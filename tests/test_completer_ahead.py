@@ -19,7 +19,7 @@ from slm_lsp.completion.ahead import CARRY_ON_TOKENS, unknown_place
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
-from slm_lsp.engine.base import EngineStats
+from slm_lsp.engine.base import EngineStats, Superseded
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.budget import Window
@@ -285,6 +285,36 @@ async def test_nothing_is_read_behind_a_cut_text_where_it_is_switched_off(
     await scene.landed()
     assert scene.background.of(Priority.WARMUP) == []
     scene.close()
+
+
+async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundScene) -> None:
+    """The engine says that it took the richer prompt; it is behind that one that it goes on."""
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, is_richer=True))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    first, longer = slow.engine.requests
+    assert first.richer is not None
+    assert longer.prompt == dataclasses.replace(first.richer, max_tokens=CARRY_ON_TOKENS)
+    assert longer.richer is None
+    slow.engine.enqueue("x + 1 + value")
+    await slow.landed()
+    assert slow.background.of(Priority.WARMUP) == []
+    slow.engine.enqueue("z")
+    await slow.complete(LONG.format("y"))
+    last = slow.engine.requests[-1]
+    assert last.prompt.segments[:-1] == first.richer.segments[:-1]
+    assert last.richer is None
+
+
+async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> None:
+    slow.engine.enqueue(Superseded())
+    await slow.complete(LONG.format(""))
+    slow.engine.enqueue("z")
+    await slow.complete(LONG.format("y"))
+    slow.engine.enqueue("z")
+    await slow.complete(LONG.format("yy"))
+    asked = slow.background.of(Priority.INTERACTIVE)
+    assert [each.richer is not None for each in asked] == [True, True, False]
 
 
 def length(request: GenerationRequest) -> int:

@@ -282,10 +282,10 @@ async def test_a_failed_load_ends_the_daemon_and_is_not_tried_again(
         b"\xff\xff\xff\xff",
         b"\0\0\0\x02{}",
         b"\0\0\0\x09",
-        wire.encode(wire.Hello(1, __version__, KEY, 1))
+        wire.encode(wire.Hello(wire.PROTOCOL_VERSION, __version__, KEY, 1))
         + wire.encode(wire.Cancel(1)) * 2
         + b"\0\0\0\x01?",
-        wire.encode(wire.Hello(1, __version__, KEY, 1))
+        wire.encode(wire.Hello(wire.PROTOCOL_VERSION, __version__, KEY, 1))
         + wire.encode(wire.State(EngineState.READY)),
     ],
 )
@@ -306,7 +306,7 @@ async def test_one_id_twice_ends_the_client(place: Place) -> None:
     engine = GateEngine()
     async with served(place, engine):
         reader, writer = await asyncio.open_unix_connection(os.fspath(place.socket_path))
-        writer.write(wire.encode(wire.Hello(1, __version__, KEY, 1)))
+        writer.write(wire.encode(wire.Hello(wire.PROTOCOL_VERSION, __version__, KEY, 1)))
         twice = wire.encode(wire.Generate(1, asked()))
         writer.write(twice)
         first = await engine.next()

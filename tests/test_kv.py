@@ -55,7 +55,12 @@ class Bench:
         self.steps = EngineStats()
 
     def ask(
-        self, text: str, document: str = "", budget_ms: float = 1e6, **prompt: Any
+        self,
+        text: str,
+        document: str = "",
+        budget_ms: float = 1e6,
+        richer: str | None = None,
+        **prompt: Any,
     ) -> Generation:
         request = GenerationRequest(
             "s",
@@ -63,6 +68,7 @@ class Bench:
             Deadline.after(budget_ms, self.clock),
             CancelToken(),
             document=document,
+            richer=Prompt((Text(richer),), **prompt) if richer is not None else None,
         )
         before = replace(self.stats)
         generation = Run(self.kv, request, self.clock).finish()

@@ -36,22 +36,26 @@ class Room:
 
 @dataclass(slots=True)
 class Slot:
-    """One sequence of a document and where it is anchored."""
+    """One sequence of a document and where it is anchored. `richer`: an anchor of the same place
+    of which the engine may already hold the prompt; it has not said yet."""
 
     sequence: str
     anchor: Anchor
     is_read: bool = False
+    richer: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """An anchor, what was typed since, and the KV sequence for both. `renewable`: more context
-    could be had from a new anchor, if there is time to read it."""
+    could be had from a new anchor, if there is time to read it; `richer` is that anchor where
+    the engine may hold its prompt from an earlier time."""
 
     anchor: Anchor
     typed: str
     sequence: str
     renewable: bool = False
+    richer: Anchor | None = None
 
 
 class Anchors:
@@ -71,11 +75,16 @@ class Anchors:
         if slot is None:
             slot = self._take(uri, drop(context, template, room.n_soon_tokens), template, None)
             slot.is_read = True
+            if room.n_soon_tokens < room.n_tokens:
+                slot.richer = drop(context, template, room.n_tokens)
         slots.remove(slot)
         slots.append(slot)
         typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
         stale = len(typed) > STALE_CHARS or slot.anchor.n_tokens < room.n_tokens
-        return Chosen(slot.anchor, typed, slot.sequence, stale)
+        richer = slot.richer
+        if richer is not None and context.prefix[richer.at :] != typed:
+            richer = None
+        return Chosen(slot.anchor, typed, slot.sequence, stale, richer)
 
     def ahead(
         self, uri: str, context: CompletionContext, template: FimTemplate, room: Room
@@ -96,6 +105,13 @@ class Anchors:
         for slot in self._slots.get(uri, ()):
             if slot.anchor is anchor:
                 slot.is_read = True
+
+    def settle(self, uri: str, chosen: Chosen, is_richer: bool) -> None:
+        """The engine has answered from the anchor chosen, or from its richer one."""
+        for slot in self._slots.get(uri, ()):
+            if slot.anchor is chosen.anchor and slot.richer is not None:
+                slot.anchor = slot.richer if is_richer else slot.anchor
+                slot.richer = None
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -121,7 +137,7 @@ class Anchors:
             slots.insert(0, slot)
         else:
             slot = others[0]
-        slot.anchor, slot.is_read = anchor, False
+        slot.anchor, slot.is_read, slot.richer = anchor, False, None
         return slot
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.answers import Answers
@@ -178,6 +179,7 @@ class Completer:
             deadline=request.deadline.earlier(RESERVE_MS),
             cancel=request.cancel,
             document=prepared.chosen.sequence,
+            richer=prepared.richer,
         )
         try:
             with span.stage("engine"):
@@ -190,13 +192,17 @@ class Completer:
             return self._unavailable(str(error))
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
+        if generation.is_richer and prepared.richer is not None:
+            job = replace(job, prompt=prepared.richer)
+        self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.is_richer)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
         if self._patience.is_tired(request.session):
             return outcome
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
+            job = replace(job, richer=None)
             self._ahead.carry_on(request, job, prepared.context, generation)
-        if prepared.chosen.renewable:
+        if prepared.chosen.renewable and not generation.is_richer:
             self._ahead.renew_after(request)
         return outcome
 

@@ -80,11 +80,13 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
-    what the prompt is anchored to, and which KV sequence is its own."""
+    what the prompt is anchored to, and which KV sequence is its own; `richer` is the prompt of
+    its richer anchor."""
 
     context: CompletionContext
     prompt: Prompt | None = None
     chosen: Chosen | None = None
+    richer: Prompt | None = None
 
 
 class WorkerClosed(Exception):
@@ -127,6 +129,11 @@ class Preparer:
         anchors, chosen = self._anchors, prepared.chosen
         if anchors is not None and chosen is not None and not self.closed:
             self._worker.submit(anchors.mark_read, uri, chosen.anchor)
+
+    def answered(self, uri: str, chosen: Chosen, is_richer: bool) -> None:
+        """The engine has answered from what was chosen for a request."""
+        if self._anchors is not None and chosen.richer is not None and not self.closed:
+            self._worker.submit(self._anchors.settle, uri, chosen, is_richer)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
@@ -188,8 +195,12 @@ class Preparer:
             chosen = self._choose(context, target, template, config)
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
+            richer = None
+            if chosen.richer is not None:
+                other = replace(chosen, anchor=chosen.richer)
+                richer = _prompt(context, other, n_typed, template, config)
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
-        return Prepared(context, prompt, chosen)
+        return Prepared(context, prompt, chosen, richer)
 
     def _choose(
         self, context: CompletionContext, target: Target, template: FimTemplate, config: Config

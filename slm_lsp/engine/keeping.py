@@ -1,7 +1,7 @@
 """Which KV sequences go to the disk when the engine ends, and when one is taken from there.
 
-Owns: the choice at the end (those used last, of files that do not look like secrets) and
-whether a kept one is worth its reading.
+Owns: the choice at the end (those used last, of files that do not look like secrets), whether
+a kept one is worth its reading, and what reading a prompt takes given all that is held.
 
 A kept sequence is found by its tokens, not by its document: it is as good for any prompt that
 begins like it, whatever the editor calls the file today. It is read when the first such prompt
@@ -21,8 +21,8 @@ import re
 from urllib.parse import unquote
 
 from slm_lsp.deadline import Clock, Deadline
-from slm_lsp.engine.kv import KvCache, n_alike
-from slm_lsp.engine.kv_file import MAX_STATE_BYTES
+from slm_lsp.engine.kv import BORROW_TOKENS, KvCache, n_alike
+from slm_lsp.engine.kv_file import MAX_STATE_BYTES, Kept, KvFiles
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +85,39 @@ def _warmest(kv: KvCache) -> list[tuple[str, str]]:
     return list(found.items())[:N_KEPT]
 
 
+def reading_ms(kv: KvCache, tokens: list[int]) -> float:
+    """What it is expected to take until the current sequence holds `tokens`, whichever way."""
+    rates, n_tokens = kv.rates, len(tokens)
+    _, n_shared = kv.most_shared(tokens)
+    ways_ms = [rates.step_ms(max(1, n_tokens - kv.shared(tokens)))]
+    if n_shared:
+        ways_ms.append(rates.step_ms(n_tokens - n_shared + BORROW_TOKENS))
+    if kv.files is not None and kv.files.kept:
+        kept, n_alike_kept = _likest(kv.files, tokens)
+        if n_alike_kept >= MIN_TOKENS:
+            rest_ms = rates.step_ms(max(1, n_tokens - n_alike_kept))
+            ways_ms.append(_taking_ms(kept) + rest_ms)
+    return min(ways_ms)
+
+
+def _likest(files: KvFiles, tokens: list[int]) -> tuple[Kept, int]:
+    """Of the kept sequences, of which there is one, that which begins most like `tokens`."""
+    kept = max(files.kept, key=lambda each: n_alike(each.tokens, tokens))
+    return kept, n_alike(kept.tokens, tokens)
+
+
+def _taking_ms(kept: Kept) -> float:
+    return kept.n_bytes / BYTES_PER_MS
+
+
 def take(kv: KvCache, tokens: list[int], remaining_ms: float) -> None:
     """Let the current sequence be the kept one that begins most like `tokens`, if that pays."""
     files = kv.files
     if files is None or not files.kept:
         return
-    kept = max(files.kept, key=lambda each: n_alike(each.tokens, tokens))
-    n_saved = n_alike(kept.tokens, tokens) - kv.shared(tokens)
-    cost_ms = kept.n_bytes / BYTES_PER_MS
-    if n_saved < MIN_TOKENS or cost_ms >= min(remaining_ms, kv.rates.step_ms(n_saved)):
+    kept, n_alike_kept = _likest(files, tokens)
+    n_saved = n_alike_kept - kv.shared(tokens)
+    if n_saved < MIN_TOKENS or _taking_ms(kept) >= min(remaining_ms, kv.rates.step_ms(n_saved)):
         return
     try:
         state = files.read(kept)

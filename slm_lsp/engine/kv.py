@@ -146,22 +146,27 @@ class KvCache:
         """How many tokens the current sequence and `tokens` begin with alike."""
         return n_alike(self.tokens, tokens)
 
-    def borrow(self, tokens: list[int]) -> None:
-        """Let the current sequence begin as a copy of another one, where that shares more of
-        `tokens` by far: copying is cheaper than reading."""
+    def most_shared(self, tokens: list[int]) -> tuple[str, int]:
+        """The document whose sequence begins most like `tokens`, and how many it shares."""
         shares = {
             document: n_alike(sequence.tokens, tokens)
             for document, sequence in self._sequences.items()
         }
-        lender = max(shares, key=lambda document: shares[document])
-        if shares[lender] < shares[self._document] + BORROW_TOKENS:
+        document = max(shares, key=lambda document: shares[document])
+        return document, shares[document]
+
+    def borrow(self, tokens: list[int]) -> None:
+        """Let the current sequence begin as a copy of another one, where that shares more of
+        `tokens` by far: copying is cheaper than reading."""
+        lender, n_shared = self.most_shared(tokens)
+        if n_shared < self.shared(tokens) + BORROW_TOKENS:
             return
         self.cut(0)
-        self._make_room(shares[lender])
+        self._make_room(n_shared)
         source, current = self._sequences[lender], self._current
         if self._logits is not None and self._logits[0] == current.slot:
             self._logits = None
-        n_tokens = min(shares[lender], len(source.tokens))  # room may have been made of it
+        n_tokens = min(n_shared, len(source.tokens))  # room may have been made of it
         n_tokens = self.decoder.copy(source.slot, n_tokens)
         current.tokens = source.tokens[:n_tokens]
         current.picks = {at: pick for at, pick in source.picks.items() if at <= n_tokens}

@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from slm_lsp.deadline import Clock
 from slm_lsp.engine.base import PromptError
 from slm_lsp.engine.draft import Drafter
-from slm_lsp.engine.keeping import take
+from slm_lsp.engine.keeping import reading_ms, take
 from slm_lsp.engine.kv import KvCache, Pick
 from slm_lsp.engine.rates import CHUNK_MS, PATIENCE
 from slm_lsp.engine.stopping import stop_at
-from slm_lsp.types import Finish, Generation, GenerationRequest, Priority
+from slm_lsp.types import Finish, Generation, GenerationRequest, Priority, Prompt
+
+# What is to be written in the time that a richer prompt leaves.
+LINE_TOKENS = 8
 
 
 class Preempted(Exception):
@@ -80,18 +83,24 @@ class Run:
         self._n_resumed = 0
         self._n_steps = 0
         self._drafter = Drafter(kv.odds) if kv.odds is not None else None
-        heal = request.prompt.heal
-        self._output = _Output(heal.encode("utf-8", "replace"), len(heal))
+        self._is_richer = False
+        self._take_prompt(request.prompt)
+
+    def _take_prompt(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._output = _Output(prompt.heal.encode("utf-8", "replace"), len(prompt.heal))
 
     def finish(self) -> Generation:
         """Run to the end. Raises Cancelled, Preempted, or PromptError for a prompt that cannot
         fit."""
-        tokens = self._tokens()
+        tokens = self._tokens(self._prompt)
         self._kv.use(document_of(self._request))
+        tokens = self._richer(tokens) or tokens
+        self._n_prompt = len(tokens)
         self._kv.borrow(tokens)
         take(self._kv, tokens, self._request.deadline.remaining_ms())
         self._n_cached = min(self._kv.shared(tokens), self._n_prompt)
-        if not self._request.prompt.max_tokens:
+        if not self._prompt.max_tokens:
             return self._generation(self._read(tokens))
         return self._generation(self._write(tokens))
 
@@ -99,8 +108,24 @@ class Run:
         """What there is so far, as if the deadline had passed now."""
         return self._generation(Finish.DEADLINE)
 
-    def _tokens(self) -> list[int]:
-        prompt, decoder = self._request.prompt, self._kv.decoder
+    def _richer(self, tokens: list[int]) -> list[int] | None:
+        """The tokens of the richer prompt, which is taken, if it is as good as read."""
+        prompt, rates = self._request.richer, self._kv.rates
+        if prompt is None:
+            return None
+        try:
+            richer = self._tokens(prompt)
+        except PromptError:
+            return None  # the other one fits
+        in_time_ms = self._request.deadline.remaining_ms() - LINE_TOKENS * rates.decode_ms
+        if reading_ms(self._kv, richer) > max(in_time_ms, reading_ms(self._kv, tokens)):
+            return None
+        self._is_richer = True
+        self._take_prompt(prompt)
+        return richer
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        decoder = self._kv.decoder
         tokens = decoder.tokenize(prompt.segments)
         n_ctx = decoder.info.n_ctx
         if len(tokens) + prompt.max_tokens > n_ctx:
@@ -108,7 +133,6 @@ class Run:
                 f"a prompt of {len(tokens)} tokens and {prompt.max_tokens} to generate "
                 f"do not fit a context of {n_ctx}"
             )
-        self._n_prompt = len(tokens)
         return tokens
 
     def _read(self, tokens: list[int]) -> Finish:
@@ -121,7 +145,7 @@ class Run:
     def _write(self, tokens: list[int]) -> Finish:
         """Go on behind `tokens`, with what is known, then with steps."""
         decoder = self._kv.decoder
-        ends = {decoder.special(text) for text in self._request.prompt.stop_specials}
+        ends = {decoder.special(text) for text in self._prompt.stop_specials}
         while True:
             self._look_up()
             required, line_break = self._output.heal, self._may_break()
@@ -151,7 +175,7 @@ class Run:
 
     def _add(self, pick: Pick) -> Finish | None:
         """Take a token into the text; why it is the last one, if it is."""
-        output, prompt = self._output, self._request.prompt
+        output, prompt = self._output, self._prompt
         if self._ttft_ms is None:
             self._ttft_ms = self._clock.now_ms() - self._started_ms
         output.add(self._kv.decoder.piece(pick.token), pick.logprob)
@@ -214,7 +238,7 @@ class Run:
 
     def _n_useful(self, guess: list[int]) -> int:
         """How many tokens to feed at the most: nothing is picked behind the text's end."""
-        output, prompt = self._output, self._request.prompt
+        output, prompt = self._output, self._prompt
         n_left = prompt.max_tokens - len(output.logprobs) - 1
         text, raw = output.text, b""
         for n, token in enumerate(guess[:n_left]):
@@ -225,12 +249,12 @@ class Run:
         return min(n_left, len(guess))
 
     def _may_break(self) -> bool:
-        return not self._request.prompt.fresh_line or bool(self._output.text.strip())
+        return not self._prompt.fresh_line or bool(self._output.text.strip())
 
     def _generation(self, finish: Finish) -> Generation:
         text = self._output.text
         logprobs = tuple(self._output.logprobs)
-        end = stop_at(text, self._request.prompt.stop)
+        end = stop_at(text, self._prompt.stop)
         return Generation(
             text=text if end is None else text[:end],
             finish=finish,
@@ -241,4 +265,5 @@ class Run:
             total_ms=self._clock.now_ms() - self._started_ms,
             logprobs=logprobs,
             n_resumed=self._n_resumed,
+            is_richer=self._is_richer,
         )

@@ -1,0 +1,121 @@
+"""Two prompts for one place: the engine takes the richer one where it is as good as read.
+
+Owns: a Bench of which it is believed that each token takes a millisecond. Invariant: what is
+written is what a fresh decoder writes behind the prompt that was taken. Threads: the test's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_keeping import Engines
+from test_kv import Bench, cold, essence
+
+from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.engine.keeping import BYTES_PER_MS, reading_ms
+from slm_lsp.engine.kv import BORROW_TOKENS
+from slm_lsp.engine.rates import SMALL, Rates
+from slm_lsp.engine.run import LINE_TOKENS, Run
+from slm_lsp.types import Generation, GenerationRequest, Prompt, Text
+
+SMALL_PROMPT, RICHER_PROMPT = "s" * 100, "r" * 400
+TOKEN_MS = 1.0
+
+
+def believed(bench: Bench) -> Bench:
+    """The bench, whatever its steps have taken so far."""
+    rate = [TOKEN_MS, 0.0]
+    bench.kv.rates = Rates.from_json({"1": rate, str(SMALL): rate})
+    return bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def ask(bench: Bench, budget_ms: float, document: str = "d", **prompt: Any) -> Generation:
+    return believed(bench).ask(
+        *(SMALL_PROMPT, document, budget_ms, RICHER_PROMPT), **{"max_tokens": 4, **prompt}
+    )
+
+
+def check(generation: Generation, is_richer: bool) -> None:
+    assert generation.is_richer is is_richer
+    text = RICHER_PROMPT if is_richer else SMALL_PROMPT
+    assert essence(generation) == essence(cold(text, max_tokens=4))
+
+
+def test_what_was_read_is_taken(bench: Bench) -> None:
+    bench.ask(RICHER_PROMPT, "d", max_tokens=0)
+    generation = ask(bench, 250.0)
+    check(generation, is_richer=True)
+    assert (generation.n_cached, bench.steps.n_prefill_tokens) == (400, 0)
+
+
+def test_what_another_document_has_is_copied(bench: Bench) -> None:
+    bench.ask(RICHER_PROMPT, "closed", max_tokens=0)
+    check(ask(bench, 250.0), is_richer=True)
+    assert bench.steps.n_borrowed_tokens == 400
+
+
+def test_what_a_restart_left_on_the_disk_is_taken(tmp_path: Path) -> None:
+    engines = Engines(tmp_path)
+    engines.ask(RICHER_PROMPT)
+    engines.restart()
+    check(ask(engines.bench, 250.0), is_richer=True)
+    assert engines.bench.steps.n_restored_tokens == 400
+
+
+@pytest.mark.parametrize("spare_ms", [-1.0, 0.0])
+def test_what_is_missing_is_read_if_a_line_is_still_in_time(bench: Bench, spare_ms: float) -> None:
+    bench.ask(RICHER_PROMPT[:250], "d", max_tokens=0)
+    in_time_ms = (150 + LINE_TOKENS) * TOKEN_MS
+    check(ask(bench, in_time_ms + spare_ms), is_richer=spare_ms >= 0)
+
+
+def test_what_is_no_slower_than_the_other_is_taken_however_late(bench: Bench) -> None:
+    bench.ask(RICHER_PROMPT[:300], "d", max_tokens=0)
+    generation = ask(bench, 60.0)
+    assert (generation.is_richer, generation.n_prompt) == (True, 400)
+    # The other one would have taken as long; read already, it is quicker.
+    other = Bench()
+    other.ask(RICHER_PROMPT[:300], "there", max_tokens=0)
+    other.ask(SMALL_PROMPT, "d", max_tokens=0)
+    assert not ask(other, 60.0).is_richer
+
+
+def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
+    bench.ask(RICHER_PROMPT, "d", max_tokens=0)
+    plain, richer = (Prompt((Text(text),)) for text in (SMALL_PROMPT, RICHER_PROMPT))
+    richer = replace(richer, max_tokens=7)
+    request = GenerationRequest(
+        *("s", plain, Deadline.after(250.0, bench.clock), CancelToken()),
+        document="d",
+        richer=richer,
+    )
+    assert Run(believed(bench).kv, request, bench.clock).finish().n_predicted == 7
+
+
+def test_one_that_does_not_fit_is_left(bench: Bench) -> None:
+    generation = bench.ask(SMALL_PROMPT, "d", 250.0, "r" * 100_000, max_tokens=4)
+    check(generation, is_richer=False)
+
+
+def test_what_reading_takes_whichever_way(tmp_path: Path) -> None:
+    engines = Engines(tmp_path)
+    bench, tokens = engines.bench, [ord("r")] * 400
+    believed(bench).kv.use("d")
+    assert reading_ms(bench.kv, tokens) == 400 * TOKEN_MS
+    bench.ask(RICHER_PROMPT[:250], "other", max_tokens=0)
+    believed(bench).kv.use("d")
+    assert reading_ms(bench.kv, tokens) == (150 + BORROW_TOKENS) * TOKEN_MS
+    bench.ask(RICHER_PROMPT[:250], "d", max_tokens=0)
+    assert reading_ms(believed(bench).kv, tokens) == 150 * TOKEN_MS
+    engines.ask(RICHER_PROMPT[:300], max_tokens=0)
+    engines.restart()
+    kv = believed(engines.bench).kv
+    assert reading_ms(kv, tokens) == pytest.approx(100 * TOKEN_MS + 4 * 300 / BYTES_PER_MS)
