@@ -1,0 +1,1 @@
+"""The engine beside processes that take the cores."""
