@@ -219,7 +219,8 @@ async def test_cancelling_stops_the_engine_within_a_step(
     assert line["reject"] == "cancelled"
 
     await inline_text(client, position)
-    assert (await stats(client))["engine"]["n_finished"] == 1
+    # What is read behind the answer may be finished by now, too.
+    assert (await stats(client))["engine"]["n_finished"] >= 1
 
 
 # --- real clients' first messages ---
