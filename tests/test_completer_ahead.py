@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from completer_scene import Scene
 
+from slm_lsp.completion import ahead
 from slm_lsp.completion.ahead import CARRY_ON_TOKENS, unknown_place
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
@@ -200,7 +201,8 @@ async def test_a_failure_in_the_background_harms_nobody(
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Iterator[BackgroundScene]:
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundScene]:
+    monkeypatch.setattr(ahead, "PAUSE_S", 0.0)
     made = BackgroundScene(tmp_path, carry_on=True, warm_ahead=True, anchors=True)
     made.background.prefill_ms_per_token = 3.0
     yield made
@@ -258,6 +260,20 @@ async def test_typing_what_is_shown_does_not_end_the_reading(
     slow.engine.enqueue("z")
     await slow.complete(LONG.format("y"))
     assert read.cancel.cancelled
+
+
+async def test_nothing_is_read_between_two_keys(
+    slow: BackgroundScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "PAUSE_S", 3600.0)
+    for typed in ("x", "xy"):
+        slow.engine.enqueue(Generation(" + 1", Finish.STOP))
+        assert (await slow.complete(LONG.format(typed))).completion is not None
+        flight = slow.completer._flights.background("s")
+        assert flight is not None
+        for _ in range(3):  # whatever the worker has to do for it
+            await asyncio.wrap_future(slow.completer._preparer._worker.submit(int))
+    assert slow.background.of(Priority.WARMUP) == []
 
 
 async def test_what_is_read_is_where_the_user_has_come_to(slow: BackgroundScene) -> None:

@@ -12,6 +12,7 @@ Threads: the event loop.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import replace
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 MAX_PLACES = 256
 # Who has been shown a cut text reads it first; what is written beyond is seldom looked at.
 CARRY_ON_TOKENS = 32
+# Longer than most pauses between two keys: reading more of a place waits for as long, since a
+# request would have to wait for the step under way.
+PAUSE_S = 0.3
 
 
 class Ahead:
@@ -128,7 +132,7 @@ class Ahead:
         self._suppose(request, outcome)
         if self._to_renew is request and self._is_newest(request):
             known = outcome.completion.text if outcome.completion is not None else ""
-            self._warm(request.snapshot, request.offset, request.session, known)
+            self._warm(request.snapshot, request.offset, request.session, known, PAUSE_S)
 
     def _suppose(self, request: CompletionRequest, outcome: Outcome) -> None:
         """Let the engine go on as if what is shown had been accepted."""
@@ -192,10 +196,15 @@ class Ahead:
         return is_ready and self._completer.policy.warm_ahead and not self._preparer.closed
 
     def _warm(
-        self, snapshot: DocumentSnapshot, offset: int | None, session: str = "", known: str = ""
+        self,
+        snapshot: DocumentSnapshot,
+        offset: int | None,
+        session: str = "",
+        known: str = "",
+        pause_s: float = 0.0,
     ) -> None:
-        """Let the engine read the prompt of a place, unless it has better to do; typing what is
-        `known` does not end it."""
+        """Let the engine read the prompt of a place after a pause, unless it has better to do;
+        typing what is `known` does not end it."""
         session = session or snapshot.uri
         busy = self._flights.background(session) or self._flights.asked(session)
         if busy is not None or not self._may_read():
@@ -208,6 +217,7 @@ class Ahead:
         flight = Flight(snapshot, at, CancelToken(), known, is_shown=True)
 
         async def read_ahead() -> None:
+            await asyncio.sleep(pause_s)
             await self._read(snapshot, at, session, flight)
 
         self._flights.start(session, flight, read_ahead)
