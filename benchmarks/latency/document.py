@@ -46,7 +46,7 @@ def _conditions(results: Results) -> str:
             {(r["slm_lsp"], r["python"], r["cores"]) for r in results.values() if "cores" in r}
         )
     ]
-    lines += [f"Cut short: {name}.\n" for name, r in results.items() if not r.get("complete")]
+    lines += [f"Cut short: {name}.\n" for name, r in results.items() if r.get("complete") is False]
     lines += [
         f"{name}: {policy} is left out: {why}.\n"
         for name, result in results.items()
