@@ -212,7 +212,8 @@ def test_the_report_says_what_was_held(tmp_path: Path) -> None:
     results = {
         "latency-m-250": latency_result(left_out={"other": "501"}),
         "coldstart-m": cold,
-        "fleet-m": {"model": "m", "servers": servers},
+        "ablation-m": {"variants": {}},
+        "fleet-m": {"complete": False, "model": "m", "servers": servers},
     }
     for name, result in results.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(result))
@@ -221,6 +222,7 @@ def test_the_report_says_what_was_held(tmp_path: Path) -> None:
     assert text == document(results)
     assert "slm-lsp 1, Python 3, 2 cores." in text
     assert "Cut short: fleet-m." in text
+    assert "ablation" not in text  # it has a report of its own
     assert "latency-m-250: other is left out: 501." in text
     assert "| m | 250 | ours | 3 | 21.0 | 30.0 | 21.0 | held |" in text
     assert "| m | 250 | ours | 40 % | 3 | 100 % | 271 / 271 | 0 | – | – / – |" in text
