@@ -170,6 +170,10 @@ class Prompt:
     fresh_line: bool = False
 
 
+# What a line takes, where time has to be left for one.
+LINE_TOKENS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One job for an engine. The latest INTERACTIVE job of a session wins.

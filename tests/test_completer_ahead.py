@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 from completer_scene import Scene
 
-from slm_lsp.completion import ahead
-from slm_lsp.completion.ahead import CARRY_ON_TOKENS, unknown_place
+from slm_lsp.completion import reading
+from slm_lsp.completion.ahead import CARRY_ON_TOKENS
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
+from slm_lsp.completion.reading import unknown_place
+from slm_lsp.config import Config
+from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import EngineStats, Superseded
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.prompt import fim
@@ -202,7 +205,7 @@ async def test_a_failure_in_the_background_harms_nobody(
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundScene]:
-    monkeypatch.setattr(ahead, "PAUSE_S", 0.0)
+    monkeypatch.setattr(reading, "PAUSE_S", 0.0)
     made = BackgroundScene(tmp_path, carry_on=True, warm_ahead=True, anchors=True)
     made.background.prefill_ms_per_token = 3.0
     yield made
@@ -243,9 +246,10 @@ async def test_behind_a_cut_text_the_larger_context_is_read(slow: BackgroundScen
 
 
 @pytest.mark.parametrize("finish", [Finish.STOP, Finish.DEADLINE])
-async def test_typing_what_is_shown_does_not_end_the_reading(
+async def test_typing_what_is_shown_interrupts_the_reading(
     slow: BackgroundScene, finish: Finish
 ) -> None:
+    """It goes on in the next pause, at the place that the user has come to."""
     slow.engine.enqueue(Generation("x + 1 + val", finish))
     await slow.complete(LONG.format(""))
     await slow.background.asked.wait()
@@ -256,16 +260,23 @@ async def test_typing_what_is_shown_does_not_end_the_reading(
         await asked_next(slow)
     (read,) = slow.background.of(Priority.WARMUP)
     assert (await slow.complete(LONG.format("x +"))).completion is not None
-    assert not read.cancel.cancelled
+    assert read.cancel.cancelled
+    slow.engine.enqueue(Cancelled())
+    slow.background.release.set()
+    slow.background.release.clear()
+    again = await asked_next(slow)
+    assert (again.document, again.priority) == (read.document, Priority.WARMUP)
+    assert length(again) > length(read)
+    assert not again.cancel.cancelled
     slow.engine.enqueue("z")
     await slow.complete(LONG.format("y"))
-    assert read.cancel.cancelled
+    assert again.cancel.cancelled
 
 
 async def test_nothing_is_read_between_two_keys(
     slow: BackgroundScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(reading, "PAUSE_S", 3600.0)
     for typed in ("x", "xy"):
         slow.engine.enqueue(Generation(" + 1", Finish.STOP))
         assert (await slow.complete(LONG.format(typed))).completion is not None
@@ -287,6 +298,21 @@ async def test_what_is_read_is_where_the_user_has_come_to(slow: BackgroundScene)
     read = await asked_next(slow)
     texts = [each.text for each in read.prompt.segments if isinstance(each, Text)]
     assert ("".join(texts) + read.prompt.heal).endswith("    return x +")
+
+
+async def test_another_documents_request_does_not_take_its_reading(slow: BackgroundScene) -> None:
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    slow.engine.enqueue("z")
+    request, slow.text = slow.request(AT.format("y")), LONG.replace("<CURSOR>", "").format("")
+    other = dataclasses.replace(request.snapshot, uri="file:///b.py")
+    await slow.completer.complete(dataclasses.replace(request, session="b", snapshot=other))
+    slow.engine.enqueue("x + 1 + value")
+    slow.engine.enqueue(Generation("", Finish.LENGTH))
+    slow.background.release.set()
+    read = await asked_next(slow)
+    assert (read.priority, read.session) == (Priority.WARMUP, "s")
 
 
 async def test_nothing_is_read_behind_a_cut_text_where_it_is_switched_off(
@@ -312,6 +338,8 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
     assert first.richer is not None
     assert longer.prompt == dataclasses.replace(first.richer, max_tokens=CARRY_ON_TOKENS)
     assert longer.richer is None
+    [line] = slow.lines()
+    assert line["n_window"] == Config().prompt_tokens
     slow.engine.enqueue("x + 1 + value")
     await slow.landed()
     assert slow.background.of(Priority.WARMUP) == []

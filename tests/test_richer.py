@@ -18,8 +18,8 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.engine.keeping import BYTES_PER_MS, reading_ms
 from slm_lsp.engine.kv import BORROW_TOKENS
 from slm_lsp.engine.rates import SMALL, Rates
-from slm_lsp.engine.run import LINE_TOKENS, Run
-from slm_lsp.types import Generation, GenerationRequest, Prompt, Text
+from slm_lsp.engine.run import Run
+from slm_lsp.types import LINE_TOKENS, Generation, GenerationRequest, Prompt, Text
 
 SMALL_PROMPT, RICHER_PROMPT = "s" * 100, "r" * 400
 TOKEN_MS = 1.0
@@ -98,6 +98,12 @@ def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
         richer=richer,
     )
     assert Run(believed(bench).kv, request, bench.clock).finish().n_predicted == 7
+
+
+def test_a_memory_that_cannot_be_cut_is_not_reckoned_with() -> None:
+    bench = Bench(cuts=False)
+    bench.ask(RICHER_PROMPT + "x", "d", max_tokens=0)
+    check(ask(bench, 250.0), is_richer=False)
 
 
 def test_one_that_does_not_fit_is_left(bench: Bench) -> None:

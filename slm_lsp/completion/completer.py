@@ -41,6 +41,7 @@ from slm_lsp.types import (
     DocumentSnapshot,
     EngineState,
     Finish,
+    Generation,
     GenerationRequest,
 )
 
@@ -192,35 +193,49 @@ class Completer:
             return self._unavailable(str(error))
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
-        if generation.is_richer and prepared.richer is not None:
-            job = replace(job, prompt=prepared.richer)
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.is_richer)
+        richer = prepared.chosen.richer
+        if generation.is_richer and richer is not None:
+            span.note(n_window=richer.n_tokens)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
-        if self._patience.is_tired(request.session):
-            return outcome
-        if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
-            job = replace(job, richer=None)
-            self._ahead.carry_on(request, job, prepared.context, generation)
-        if prepared.chosen.renewable and not generation.is_richer:
-            self._ahead.renew_after(request)
+        if not self._patience.is_tired(request.session):
+            self._go_on(request, job, prepared, generation, outcome)
         return outcome
+
+    def _go_on(
+        self,
+        request: CompletionRequest,
+        job: GenerationRequest,
+        prepared: Prepared,
+        generation: Generation,
+        outcome: Outcome,
+    ) -> None:
+        """Let the background do what the deadline left of a job."""
+        prompt, chosen = job.prompt, prepared.chosen
+        if generation.is_richer and job.richer is not None:
+            prompt = job.richer
+        if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
+            job = replace(job, prompt=prompt, richer=None)
+            self._ahead.carry_on(request, job, prepared.context, generation)
+        if chosen is not None and chosen.renewable and not generation.is_richer:
+            self._ahead.renew_after(request)
 
     # --- documents ---
 
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Look at a document, and let the engine read it, ahead of its first request."""
         self._preparer.follow(snapshot)
-        self._ahead.opened(snapshot)
+        self._ahead.reading.opened(snapshot)
 
     def ready(self) -> None:
         """The engine has become ready: let it read what was opened last."""
-        self._ahead.ready()
+        self._ahead.reading.ready()
 
     def idle(self, snapshot: DocumentSnapshot, offset: int | None = None) -> None:
         """Nobody has asked for a while since an edit that ended at `offset`."""
         self._preparer.follow(snapshot)
-        self._ahead.idle(snapshot, offset)
+        self._ahead.reading.idle(snapshot, offset)
 
     def closed(self, uri: str) -> None:
         """Forget a document."""

@@ -23,10 +23,14 @@ from slm_lsp.engine.keeping import reading_ms, take
 from slm_lsp.engine.kv import KvCache, Pick
 from slm_lsp.engine.rates import CHUNK_MS, PATIENCE
 from slm_lsp.engine.stopping import stop_at
-from slm_lsp.types import Finish, Generation, GenerationRequest, Priority, Prompt
-
-# What is to be written in the time that a richer prompt leaves.
-LINE_TOKENS = 8
+from slm_lsp.types import (
+    LINE_TOKENS,
+    Finish,
+    Generation,
+    GenerationRequest,
+    Priority,
+    Prompt,
+)
 
 
 class Preempted(Exception):
@@ -111,7 +115,7 @@ class Run:
     def _richer(self, tokens: list[int]) -> list[int] | None:
         """The tokens of the richer prompt, which is taken, if it is as good as read."""
         prompt, rates = self._request.richer, self._kv.rates
-        if prompt is None:
+        if prompt is None or not self._kv.decoder.cuts:  # then nothing is held of a prompt's part
             return None
         try:
             richer = self._tokens(prompt)

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slm_lsp.types import LINE_TOKENS
+
 # Reading all that a place is to be read with may take so long, in the background.
 READ_MS = 4000.0
 # The silence after a jump to a place that is new: two or three keystrokes.
@@ -21,8 +23,6 @@ SOON_MS = 600.0
 MIN_TOKENS = 96
 # Of the largest size, in falling order.
 STEPS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.09375)
-# A line's worth of tokens, to be written in what reading leaves of the time.
-LINE_TOKENS = 8
 # An estimate of characters a token is used for the window; the text may be denser.
 MARGIN = 1.15
 

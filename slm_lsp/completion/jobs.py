@@ -1,0 +1,70 @@
+"""Jobs that the engine is given in the background.
+
+Owns: how they differ from a request's: their own deadline, lower priority, no one waiting.
+
+Invariant: none; what a job is for is `ahead`'s and `reading`'s.
+
+Threads: the event loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slm_lsp.completion.policy import BACKGROUND_MS
+from slm_lsp.completion.preparing import Kind, Prepared, Preparer, Target
+from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
+from slm_lsp.engine.base import Engine
+from slm_lsp.trace import Span
+from slm_lsp.types import DocumentSnapshot, EngineState, GenerationRequest, Priority, Prompt
+
+if TYPE_CHECKING:
+    from slm_lsp.completion.completer import Completer
+
+
+class Jobs:
+    """See the module."""
+
+    def __init__(self, completer: Completer, preparer: Preparer) -> None:
+        self.clock: Clock = SYSTEM_CLOCK
+        self._completer = completer
+        self._preparer = preparer
+
+    @property
+    def engine(self) -> Engine:
+        """Who does them."""
+        return self._completer.engine
+
+    def possible(self) -> bool:
+        """Whether the engine can be given any."""
+        is_ready = self.engine.state is EngineState.READY and self.engine.info is not None
+        return is_ready and not self._preparer.closed
+
+    async def prepared(
+        self, snapshot: DocumentSnapshot, offset: int, cancel: CancelToken, kind: Kind
+    ) -> Prepared | None:
+        """Context and prompt of a place."""
+        target = Target(
+            snapshot,
+            offset,
+            self._deadline(),
+            cancel,
+            self.engine.info,
+            kind,
+            self._completer.speed(),
+        )
+        return await self._preparer.prepare(target, self._completer.config, Span(self.clock))
+
+    def new(
+        self,
+        session: str,
+        cancel: CancelToken,
+        prompt: Prompt,
+        document: str,
+        priority: Priority = Priority.SPECULATIVE,
+    ) -> GenerationRequest:
+        """A job behind a prompt, in a document's KV sequence."""
+        return GenerationRequest(session, prompt, self._deadline(), cancel, priority, document)
+
+    def _deadline(self) -> Deadline:
+        return Deadline.after(BACKGROUND_MS, self.clock)
