@@ -180,8 +180,8 @@ class GenerationRequest:
 
     `document` names the KV sequence (empty: the session's). A prompt with `max_tokens` 0 is
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
-    `richer` is the same place with more context: the engine takes it instead of `prompt` where
-    it holds so much of it that this is as quick, or in time for a line.
+    `richer` are the same place with more context, the most first: the engine takes one instead of
+    `prompt` where it holds so much of it that this is as quick, or in time for a line.
     """
 
     session: str
@@ -190,14 +190,14 @@ class GenerationRequest:
     cancel: CancelToken
     priority: Priority = Priority.INTERACTIVE
     document: str = ""
-    richer: Prompt | None = None
+    richer: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """What an engine produced. `logprobs` holds one natural logarithm a token; `n_resumed`
-    of the tokens were known from an earlier job and took no step. `is_richer`: it was written
-    behind the request's `richer` prompt."""
+    of the tokens were known from an earlier job and took no step. `richer_at`: behind which of
+    the request's `richer` prompts it was written, None for its `prompt`."""
 
     text: str
     finish: Finish
@@ -208,7 +208,7 @@ class Generation:
     total_ms: float = 0.0
     logprobs: tuple[float, ...] = ()
     n_resumed: int = 0
-    is_richer: bool = False
+    richer_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,30 +89,30 @@ def test_a_small_anchor_answers_until_the_large_one_is_read() -> None:
     assert not then.renewable
 
 
-SHORT = Room(1024, 128, 1200)
+SHORT = Room(1024, 128, 1200, (2048, 1024, 512))
 
 
 def test_a_new_place_may_have_been_read_in_full_before() -> None:
     document = Document()
     quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
-    assert quick.richer is not None
-    assert (quick.richer.n_tokens, quick.richer.at) == (1024, quick.anchor.at)
+    assert [each.n_tokens for each in quick.richer] == [2048, 1024, 512]
+    assert {each.at for each in quick.richer} == {quick.anchor.at}
     # Nobody has said so far; meanwhile somebody types.
     typed = document.now(f"{CODE}x = val<CURSOR>\n{OTHER}", SHORT)
     assert (typed.anchor, typed.richer) == (quick.anchor, quick.richer)
-    document.anchors.settle("u", typed, is_richer=True)
+    document.anchors.settle("u", typed, 1)
     then = document.now(f"{CODE}x = value<CURSOR>\n{OTHER}", SHORT)
-    assert (then.anchor, then.typed) == (quick.richer, "x = value")
-    assert (then.sequence, then.richer, then.renewable) == (quick.sequence, None, False)
+    assert (then.anchor, then.typed) == (quick.richer[1], "x = value")
+    assert (then.sequence, then.richer, then.renewable) == (quick.sequence, (), False)
 
 
 def test_what_was_not_read_in_full_is_not_asked_for_again() -> None:
     document = Document()
     marked = f"{CODE}x<CURSOR>\n{OTHER}"
     quick = document.now(marked, SHORT)
-    document.anchors.settle("u", quick, is_richer=False)
+    document.anchors.settle("u", quick, None)
     then = document.now(marked, SHORT)
-    assert (then.anchor, then.richer, then.renewable) == (quick.anchor, None, True)
+    assert (then.anchor, then.richer, then.renewable) == (quick.anchor, (), True)
 
 
 def test_a_sequence_for_another_place_forgets_what_was_asked_of_it() -> None:
@@ -122,21 +122,36 @@ def test_a_sequence_for_another_place_forgets_what_was_asked_of_it() -> None:
     document.now(there, SHORT)
     third = document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}", SHORT)
     assert third.sequence == late.sequence
-    document.anchors.settle("u", late, is_richer=True)
+    document.anchors.settle("u", late, 0)
     assert document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}", SHORT).anchor is third.anchor
     # Read at once, the next has nothing richer, least of all another place's.
-    assert document.now(f"y\n{OTHER}<CURSOR>\ny = 1\n").richer is None
+    assert document.now(f"y\n{OTHER}<CURSOR>\ny = 1\n").richer == ()
+
+
+def test_windows_that_hold_the_same_are_one() -> None:
+    """The whole of a small document is the most that there is: nothing is to be renewed."""
+    quick = Document().now("x = 1\ny<CURSOR>\n", SHORT)
+    assert (quick.anchor.n_tokens, quick.richer, quick.renewable) == (2048, (), False)
+
+
+def test_only_twice_as_much_is_worth_reading_anew() -> None:
+    marked = f"{CODE}x<CURSOR>\n{OTHER}"
+    for n_soon, renewable in ((512, True), (513, False)):
+        document, room = Document(), Room(1024, n_soon, 1200)
+        quick = document.now(marked, room)
+        assert quick.renewable is renewable
+        assert (document.ahead(marked, room).anchor is quick.anchor) is not renewable
 
 
 def test_an_edit_above_leaves_the_anchor_and_nothing_richer() -> None:
     document = Document()
     quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
     moved = document.now(f"import os\n{CODE}x<CURSOR>\n{OTHER}", SHORT)
-    assert (moved.anchor, moved.typed, moved.richer) == (quick.anchor, "x", None)
+    assert (moved.anchor, moved.typed, moved.richer) == (quick.anchor, "x", ())
 
 
 def test_where_all_is_read_at_once_there_is_nothing_richer() -> None:
-    assert Document().now(f"{CODE}x<CURSOR>\n{OTHER}").richer is None
+    assert Document().now(f"{CODE}x<CURSOR>\n{OTHER}").richer == ()
 
 
 def test_a_stale_anchor_is_renewed_beside_the_one_in_use() -> None:

@@ -331,13 +331,12 @@ async def test_nothing_is_read_behind_a_cut_text_where_it_is_switched_off(
 
 async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundScene) -> None:
     """The engine says that it took the richer prompt; it is behind that one that it goes on."""
-    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, is_richer=True))
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, richer_at=0))
     await slow.complete(LONG.format(""))
     await slow.background.asked.wait()
     first, longer = slow.engine.requests
-    assert first.richer is not None
-    assert longer.prompt == dataclasses.replace(first.richer, max_tokens=CARRY_ON_TOKENS)
-    assert longer.richer is None
+    assert longer.prompt == dataclasses.replace(first.richer[0], max_tokens=CARRY_ON_TOKENS)
+    assert longer.richer == ()
     [line] = slow.lines()
     assert line["n_window"] == Config().prompt_tokens
     slow.engine.enqueue("x + 1 + value")
@@ -346,8 +345,8 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
     slow.engine.enqueue("z")
     await slow.complete(LONG.format("y"))
     last = slow.engine.requests[-1]
-    assert last.prompt.segments[:-1] == first.richer.segments[:-1]
-    assert last.richer is None
+    assert last.prompt.segments[:-1] == first.richer[0].segments[:-1]
+    assert last.richer == ()
 
 
 async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> None:
@@ -358,7 +357,7 @@ async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> Non
     slow.engine.enqueue("z")
     await slow.complete(LONG.format("yy"))
     asked = slow.background.of(Priority.INTERACTIVE)
-    assert [each.richer is not None for each in asked] == [True, True, False]
+    assert [bool(each.richer) for each in asked] == [True, True, False]
 
 
 def length(request: GenerationRequest) -> int:

@@ -283,6 +283,44 @@ async def test_two_servers_share_a_daemon(environment: dict[str, str]) -> None:
         assert stopped.stdout == "stopped: 1\n"
 
 
+async def until_read(editor: PipeEditor, n_tokens: int) -> None:
+    """Until the engine has read so many tokens, and has nothing left to do."""
+    engine = {"n_prefill_tokens": 0, "n_queued": 1}
+    while engine["n_prefill_tokens"] < n_tokens or engine["n_queued"]:
+        answer = await editor.call("workspace/executeCommand", {"command": STATS})
+        engine = answer["engine"]
+
+
+async def test_a_restarted_editor_goes_on_from_what_was_read(
+    environment: dict[str, str], trace: Path
+) -> None:
+    """A new place is answered behind what can be read in time, and more is read then; the next
+    editor's first request is answered behind all of it."""
+    command = ["-m", "slm_lsp", "serve", "--engine", "daemon", *ONE_THREAD, "--trace", str(trace)]
+    functions = (f"def add_{n}(x):\n    return x + {n}\n\n\n" for n in range(200))
+    text = "".join(functions) + f"def add_200(x):\n    return {CURSOR}\n"
+    with tempfile.TemporaryDirectory(prefix="slm-") as runtime:
+        env = {**environment, "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
+        try:
+            for _ in range(2):
+                async with PipeEditor(command, env=env) as editor:
+                    await editor.start()
+                    assert await until_loaded(editor) == "ready"
+                    await editor.inline(await editor.open(text))
+                    first, *again = lines(trace)
+                    # What is left to read is at least as much again.
+                    is_enough = 2 * first["n_window"] > Config().prompt_tokens
+                    if not again and not is_enough:
+                        await until_read(editor, 2 * first["n_prompt"])
+        finally:
+            stop = [sys.executable, "-m", "slm_lsp", "daemon", "stop"]
+            await asyncio.to_thread(subprocess.run, stop, env=env, capture_output=True, check=True)
+    [last] = again
+    assert first["n_cached"] == 0
+    assert is_enough or 2 * first["n_window"] <= last["n_window"]
+    assert first["n_prompt"] <= last["n_prompt"] <= last["n_cached"] + 1
+
+
 # --- models that cannot be loaded ---
 
 

@@ -59,7 +59,7 @@ class Bench:
         text: str,
         document: str = "",
         budget_ms: float = 1e6,
-        richer: str | None = None,
+        richer: Sequence[str] = (),
         **prompt: Any,
     ) -> Generation:
         request = GenerationRequest(
@@ -68,7 +68,7 @@ class Bench:
             Deadline.after(budget_ms, self.clock),
             CancelToken(),
             document=document,
-            richer=Prompt((Text(richer),), **prompt) if richer is not None else None,
+            richer=tuple(Prompt((Text(each),), **prompt) for each in richer),
         )
         before = replace(self.stats)
         generation = Run(self.kv, request, self.clock).finish()

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slm_lsp.prompt.plan import MIN_TOKENS, UNKNOWN, Speed, soon_tokens, window_tokens
+from slm_lsp.prompt.plan import (
+    MIN_TOKENS,
+    UNKNOWN,
+    Speed,
+    larger_sizes,
+    soon_tokens,
+    window_tokens,
+)
 
 TIMES = st.floats(0.0, 100.0)
 SPEEDS = st.builds(Speed, TIMES, TIMES)
@@ -47,3 +54,8 @@ def test_sizes_are_within_bounds(n_max: int, speed: Speed, remaining_ms: float) 
 def test_a_faster_model_is_never_shown_less(n_max: int, speed: Speed, more_ms: float) -> None:
     slower = Speed(speed.prefill_ms + more_ms, speed.decode_ms)
     assert window_tokens(n_max, slower) <= window_tokens(n_max, speed)
+
+
+def test_what_a_place_may_have_been_read_with() -> None:
+    assert larger_sizes(1024, 256) == (1024, 768, 512, 384)
+    assert larger_sizes(1024, 1024) == ()

@@ -15,11 +15,11 @@ from test_keeping import Engines
 from test_kv import Bench, cold, essence
 
 from slm_lsp.deadline import CancelToken, Deadline
-from slm_lsp.engine.keeping import BYTES_PER_MS, reading_ms
+from slm_lsp.engine.keeping import BEGINNING_CHARS, BYTES_PER_MS, beginning, reading_ms
 from slm_lsp.engine.kv import BORROW_TOKENS
 from slm_lsp.engine.rates import SMALL, Rates
 from slm_lsp.engine.run import Run
-from slm_lsp.types import LINE_TOKENS, Generation, GenerationRequest, Prompt, Text
+from slm_lsp.types import LINE_TOKENS, Generation, GenerationRequest, Prompt, Special, Text
 
 SMALL_PROMPT, RICHER_PROMPT = "s" * 100, "r" * 400
 TOKEN_MS = 1.0
@@ -39,12 +39,12 @@ def bench() -> Bench:
 
 def ask(bench: Bench, budget_ms: float, document: str = "d", **prompt: Any) -> Generation:
     return believed(bench).ask(
-        *(SMALL_PROMPT, document, budget_ms, RICHER_PROMPT), **{"max_tokens": 4, **prompt}
+        *(SMALL_PROMPT, document, budget_ms, (RICHER_PROMPT,)), **{"max_tokens": 4, **prompt}
     )
 
 
 def check(generation: Generation, is_richer: bool) -> None:
-    assert generation.is_richer is is_richer
+    assert generation.richer_at == (0 if is_richer else None)
     text = RICHER_PROMPT if is_richer else SMALL_PROMPT
     assert essence(generation) == essence(cold(text, max_tokens=4))
 
@@ -80,12 +80,12 @@ def test_what_is_missing_is_read_if_a_line_is_still_in_time(bench: Bench, spare_
 def test_what_is_no_slower_than_the_other_is_taken_however_late(bench: Bench) -> None:
     bench.ask(RICHER_PROMPT[:300], "d", max_tokens=0)
     generation = ask(bench, 60.0)
-    assert (generation.is_richer, generation.n_prompt) == (True, 400)
+    assert (generation.richer_at, generation.n_prompt) == (0, 400)
     # The other one would have taken as long; read already, it is quicker.
     other = Bench()
     other.ask(RICHER_PROMPT[:300], "there", max_tokens=0)
     other.ask(SMALL_PROMPT, "d", max_tokens=0)
-    assert not ask(other, 60.0).is_richer
+    assert ask(other, 60.0).richer_at is None
 
 
 def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
@@ -95,9 +95,29 @@ def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
     request = GenerationRequest(
         *("s", plain, Deadline.after(250.0, bench.clock), CancelToken()),
         document="d",
-        richer=richer,
+        richer=(richer,),
     )
     assert Run(believed(bench).kv, request, bench.clock).finish().n_predicted == 7
+
+
+def test_the_first_of_several_is_taken_that_was_read(bench: Bench) -> None:
+    larger, smaller = "q" * 800, "p" * 200
+    bench.ask(RICHER_PROMPT, "d", max_tokens=0)
+    bench.ask(smaller, "d#1", max_tokens=0)
+    richer = (larger, RICHER_PROMPT, smaller)
+    generation = believed(bench).ask(SMALL_PROMPT, "d", 250.0, richer, max_tokens=4)
+    assert (generation.richer_at, generation.n_cached) == (1, 400)
+
+
+def test_what_nothing_begins_like_is_not_read_through(bench: Bench) -> None:
+    check(ask(bench, 1e6), is_richer=False)  # though there is time for it
+    assert max(map(len, bench.decoder.texts)) == len(SMALL_PROMPT)
+
+
+def test_what_a_prompt_begins_with() -> None:
+    prompt = (Special("<s>"), Text(""), Special("<p>"), Text("x" * 30), Text("y" * 100))
+    assert beginning(prompt) == (*prompt[:4], Text("y" * (BEGINNING_CHARS - 30)))
+    assert beginning(prompt[:3]) == prompt[:3]
 
 
 def test_a_memory_that_cannot_be_cut_is_not_reckoned_with() -> None:
@@ -107,7 +127,7 @@ def test_a_memory_that_cannot_be_cut_is_not_reckoned_with() -> None:
 
 
 def test_one_that_does_not_fit_is_left(bench: Bench) -> None:
-    generation = bench.ask(SMALL_PROMPT, "d", 250.0, "r" * 100_000, max_tokens=4)
+    generation = bench.ask(SMALL_PROMPT, "d", 250.0, ("r" * 100_000,), max_tokens=4)
     check(generation, is_richer=False)
 
 

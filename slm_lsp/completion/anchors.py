@@ -27,35 +27,41 @@ N_PLACES = 2
 @dataclass(frozen=True, slots=True)
 class Room:
     """What a new anchor may hold: `n_tokens` where there is time to read, `n_soon_tokens` where
-    an answer is waited for; and how much may be typed behind one."""
+    an answer is waited for, `richer` where it has been read before, in falling order; and how
+    much may be typed behind one."""
 
     n_tokens: int
     n_soon_tokens: int
     max_typed_chars: int
+    richer: tuple[int, ...] = ()
+
+    def is_enough(self, n_tokens: int) -> bool:
+        """Whether an anchor of a size is not worth reading more: speed is measured, and wavers."""
+        return 2 * n_tokens > self.n_tokens
 
 
 @dataclass(slots=True)
 class Slot:
-    """One sequence of a document and where it is anchored. `richer`: an anchor of the same place
-    of which the engine may already hold the prompt; it has not said yet."""
+    """One sequence of a document and where it is anchored. `richer`: anchors of the same place
+    of which the engine may already hold the prompts; it has not said yet."""
 
     sequence: str
     anchor: Anchor
     is_read: bool = False
-    richer: Anchor | None = None
+    richer: tuple[Anchor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """An anchor, what was typed since, and the KV sequence for both. `renewable`: more context
-    could be had from a new anchor, if there is time to read it; `richer` is that anchor where
-    the engine may hold its prompt from an earlier time."""
+    could be had from a new anchor, if there is time to read it; `richer` are anchors of the same
+    place whose prompts the engine may hold from an earlier time."""
 
     anchor: Anchor
     typed: str
     sequence: str
     renewable: bool = False
-    richer: Anchor | None = None
+    richer: tuple[Anchor, ...] = ()
 
 
 class Anchors:
@@ -73,18 +79,16 @@ class Anchors:
         slots = self._of(uri)
         slot = _best([each for each in slots if each.is_read], context, room)
         if slot is None:
-            slot = self._take(uri, drop(context, template, room.n_soon_tokens), template, None)
-            slot.is_read = True
-            if room.n_soon_tokens < room.n_tokens:
-                slot.richer = drop(context, template, room.n_tokens)
+            *richer, soon = _sizes(context, template, room)
+            slot = self._take(uri, soon, template, None)
+            slot.is_read, slot.richer = True, tuple(richer)
         slots.remove(slot)
         slots.append(slot)
         typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
-        stale = len(typed) > STALE_CHARS or slot.anchor.n_tokens < room.n_tokens
-        richer = slot.richer
-        if richer is not None and context.prefix[richer.at :] != typed:
-            richer = None
-        return Chosen(slot.anchor, typed, slot.sequence, stale, richer)
+        stale = len(typed) > STALE_CHARS or not room.is_enough(slot.anchor.n_tokens)
+        # They stand where the text before them has not changed.
+        stands = bool(slot.richer) and context.prefix[slot.richer[0].at :] == typed
+        return Chosen(slot.anchor, typed, slot.sequence, stale, slot.richer if stands else ())
 
     def ahead(
         self, uri: str, context: CompletionContext, template: FimTemplate, room: Room
@@ -92,7 +96,7 @@ class Anchors:
         """The anchor that is right for a place if there is time to read it."""
         slots = self._of(uri)
         fresh = Room(room.n_tokens, room.n_tokens, STALE_CHARS)
-        full = [slot for slot in slots if slot.anchor.n_tokens >= room.n_tokens]
+        full = [slot for slot in slots if room.is_enough(slot.anchor.n_tokens)]
         slot = _best(full, context, fresh)
         if slot is None:
             in_use = _best([each for each in slots if each.is_read], context, room)
@@ -106,12 +110,12 @@ class Anchors:
             if slot.anchor is anchor:
                 slot.is_read = True
 
-    def settle(self, uri: str, chosen: Chosen, is_richer: bool) -> None:
-        """The engine has answered from the anchor chosen, or from its richer one."""
+    def settle(self, uri: str, chosen: Chosen, richer_at: int | None) -> None:
+        """The engine has answered from the anchor chosen, or from one of its richer ones."""
         for slot in self._slots.get(uri, ()):
-            if slot.anchor is chosen.anchor and slot.richer is not None:
-                slot.anchor = slot.richer if is_richer else slot.anchor
-                slot.richer = None
+            if slot.anchor is chosen.anchor and slot.richer:
+                slot.anchor = slot.anchor if richer_at is None else slot.richer[richer_at]
+                slot.richer = ()
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -137,8 +141,19 @@ class Anchors:
             slots.insert(0, slot)
         else:
             slot = others[0]
-        slot.anchor, slot.is_read, slot.richer = anchor, False, None
+        slot.anchor, slot.is_read, slot.richer = anchor, False, ()
         return slot
+
+
+def _sizes(context: CompletionContext, template: FimTemplate, room: Room) -> list[Anchor]:
+    """Anchors of a place in falling size, no two with the same text; the last is read soon."""
+    found: list[Anchor] = []
+    for n_tokens in (*room.richer, room.n_soon_tokens):
+        anchor = drop(context, template, n_tokens)
+        texts = {(each.head, each.suffix) for each in found}
+        if (anchor.head, anchor.suffix) not in texts:
+            found.append(anchor)
+    return found
 
 
 def _best(slots: list[Slot], context: CompletionContext, room: Room) -> Slot | None:

@@ -193,10 +193,9 @@ class Completer:
             return self._unavailable(str(error))
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
-        self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.is_richer)
-        richer = prepared.chosen.richer
-        if generation.is_richer and richer is not None:
-            span.note(n_window=richer.n_tokens)
+        self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.richer_at)
+        if generation.richer_at is not None:
+            span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
         if not self._patience.is_tired(request.session):
@@ -212,13 +211,12 @@ class Completer:
         outcome: Outcome,
     ) -> None:
         """Let the background do what the deadline left of a job."""
-        prompt, chosen = job.prompt, prepared.chosen
-        if generation.is_richer and job.richer is not None:
-            prompt = job.richer
+        at, chosen = generation.richer_at, prepared.chosen
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
-            job = replace(job, prompt=prompt, richer=None)
+            prompt = job.prompt if at is None else job.richer[at]
+            job = replace(job, prompt=prompt, richer=())
             self._ahead.carry_on(request, job, prepared.context, generation)
-        if chosen is not None and chosen.renewable and not generation.is_richer:
+        if chosen is not None and chosen.renewable and at is None:
             self._ahead.renew_after(request)
 
     # --- documents ---

@@ -80,13 +80,13 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
-    what the prompt is anchored to, and which KV sequence is its own; `richer` is the prompt of
-    its richer anchor."""
+    what the prompt is anchored to, and which KV sequence is its own; `richer` are the prompts of
+    its richer anchors."""
 
     context: CompletionContext
     prompt: Prompt | None = None
     chosen: Chosen | None = None
-    richer: Prompt | None = None
+    richer: tuple[Prompt, ...] = ()
 
 
 class WorkerClosed(Exception):
@@ -130,10 +130,10 @@ class Preparer:
         if anchors is not None and chosen is not None and not self.closed:
             self._worker.submit(anchors.mark_read, uri, chosen.anchor)
 
-    def answered(self, uri: str, chosen: Chosen, is_richer: bool) -> None:
+    def answered(self, uri: str, chosen: Chosen, richer_at: int | None) -> None:
         """The engine has answered from what was chosen for a request."""
-        if self._anchors is not None and chosen.richer is not None and not self.closed:
-            self._worker.submit(self._anchors.settle, uri, chosen, is_richer)
+        if self._anchors is not None and chosen.richer and not self.closed:
+            self._worker.submit(self._anchors.settle, uri, chosen, richer_at)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
@@ -195,10 +195,10 @@ class Preparer:
             chosen = self._choose(context, target, template, config)
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
-            richer = None
-            if chosen.richer is not None:
-                other = replace(chosen, anchor=chosen.richer)
-                richer = _prompt(context, other, n_typed, template, config)
+            richer = tuple(
+                _prompt(context, replace(chosen, anchor=each), n_typed, template, config)
+                for each in chosen.richer
+            )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
         return Prepared(context, prompt, chosen, richer)
 
@@ -253,7 +253,8 @@ def room_for(target: Target, config: Config) -> Room:
     n_room = n_ctx - max(config.max_line_tokens, config.max_block_tokens) - n_reserved
     n_most = max(1, min(config.prompt_tokens, n_room))
     n_soon = plan.soon_tokens(n_most, speed, target.deadline.remaining_ms())
-    return Room(plan.window_tokens(n_most, speed), n_soon, max_typed_chars)
+    n_tokens, richer = plan.window_tokens(n_most, speed), plan.larger_sizes(n_most, n_soon)
+    return Room(n_tokens, n_soon, max_typed_chars, richer)
 
 
 def _prompt(

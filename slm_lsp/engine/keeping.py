@@ -18,11 +18,13 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from slm_lsp.deadline import Clock, Deadline
 from slm_lsp.engine.kv import BORROW_TOKENS, KvCache, n_alike
 from slm_lsp.engine.kv_file import MAX_STATE_BYTES, Kept, KvFiles
+from slm_lsp.types import Segment, Text
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ MIN_TOKENS = 64
 SAVE_MS = 500.0
 # Reading and writing are faster by far while the disk's cache holds the file.
 BYTES_PER_MS = 200_000
+# Of a prompt that is compared with what is held; where text is cut, its last tokens may differ.
+BEGINNING_CHARS = 80
+UNSURE_TOKENS = 4
 
 # What a daemon calls a document: its client's number, its URI, and which of its places.
 DOCUMENT = re.compile(r"(?:\d+/)?(?P<key>file:(?P<path>.*?)(?:#\d+)?)", re.DOTALL)
@@ -83,6 +88,30 @@ def _warmest(kv: KvCache) -> list[tuple[str, str]]:
         if key is not None and len(kv.held(document)) >= MIN_TOKENS:
             found.setdefault(key, document)  # two windows may show one file
     return list(found.items())[:N_KEPT]
+
+
+def beginning(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """The first of a prompt, which costs little to tokenize."""
+    first: list[Segment] = []
+    n_left = BEGINNING_CHARS
+    for segment in segments:
+        if n_left <= 0:
+            break
+        if isinstance(segment, Text):
+            segment = Text(segment.text[:n_left])
+            n_left -= len(segment.text)
+        first.append(segment)
+    return tuple(first)
+
+
+def is_begun(kv: KvCache, tokens: list[int]) -> bool:
+    """Whether anything that is held, in memory or on the disk, begins as a prompt does whose
+    `beginning` is in tokens."""
+    tokens = tokens[: max(1, len(tokens) - UNSURE_TOKENS)]
+    n_held = kv.most_shared(tokens)[1]
+    if kv.files is not None and kv.files.kept:
+        n_held = max(n_held, _likest(kv.files, tokens)[1])
+    return n_held == len(tokens)
 
 
 def reading_ms(kv: KvCache, tokens: list[int]) -> float:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from slm_lsp.deadline import Clock
 from slm_lsp.engine.base import PromptError
 from slm_lsp.engine.draft import Drafter
-from slm_lsp.engine.keeping import reading_ms, take
+from slm_lsp.engine.keeping import beginning, is_begun, reading_ms, take
 from slm_lsp.engine.kv import KvCache, Pick
 from slm_lsp.engine.rates import CHUNK_MS, PATIENCE
 from slm_lsp.engine.stopping import stop_at
@@ -87,7 +87,7 @@ class Run:
         self._n_resumed = 0
         self._n_steps = 0
         self._drafter = Drafter(kv.odds) if kv.odds is not None else None
-        self._is_richer = False
+        self._richer_at: int | None = None
         self._take_prompt(request.prompt)
 
     def _take_prompt(self, prompt: Prompt) -> None:
@@ -113,20 +113,24 @@ class Run:
         return self._generation(Finish.DEADLINE)
 
     def _richer(self, tokens: list[int]) -> list[int] | None:
-        """The tokens of the richer prompt, which is taken, if it is as good as read."""
-        prompt, rates = self._request.richer, self._kv.rates
-        if prompt is None or not self._kv.decoder.cuts:  # then nothing is held of a prompt's part
+        """The tokens of the first richer prompt that is as good as read, which is taken."""
+        kv, prompts = self._kv, self._request.richer
+        if not prompts or not kv.decoder.cuts:  # then nothing is held of a prompt's part
             return None
-        try:
-            richer = self._tokens(prompt)
-        except PromptError:
-            return None  # the other one fits
-        in_time_ms = self._request.deadline.remaining_ms() - LINE_TOKENS * rates.decode_ms
-        if reading_ms(self._kv, richer) > max(in_time_ms, reading_ms(self._kv, tokens)):
-            return None
-        self._is_richer = True
-        self._take_prompt(prompt)
-        return richer
+        line_ms = LINE_TOKENS * kv.rates.decode_ms
+        limit_ms = max(self._request.deadline.remaining_ms() - line_ms, reading_ms(kv, tokens))
+        for at, prompt in enumerate(prompts):
+            if not is_begun(kv, kv.decoder.tokenize(beginning(prompt.segments))):
+                continue
+            try:
+                richer = self._tokens(prompt)
+            except PromptError:
+                continue  # `prompt` fits
+            if reading_ms(kv, richer) <= limit_ms:
+                self._richer_at = at
+                self._take_prompt(prompt)
+                return richer
+        return None
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         decoder = self._kv.decoder
@@ -269,5 +273,5 @@ class Run:
             total_ms=self._clock.now_ms() - self._started_ms,
             logprobs=logprobs,
             n_resumed=self._n_resumed,
-            is_richer=self._is_richer,
+            richer_at=self._richer_at,
         )

@@ -51,6 +51,11 @@ def soon_tokens(n_max: int, speed: Speed, remaining_ms: float) -> int:
     return _largest(sizes, min(max(left_ms, SOON_MS), READ_MS), speed)
 
 
+def larger_sizes(n_max: int, n_tokens: int) -> tuple[int, ...]:
+    """All sizes above one, the largest first: what may have been read when there was more time."""
+    return tuple(size for size in _sizes(n_max) if size > n_tokens)
+
+
 def _sizes(n_max: int) -> Sequence[int]:
     return [n for n in (int(n_max * step) for step in STEPS) if n >= MIN_TOKENS] or [n_max]
 
