@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,16 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.decode.model import beginning, conditions, load
 from benchmarks.decode.ours import BUDGET_MS, STOP
-from slm_lsp import __version__
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Deadline
 from slm_lsp.engine.base import EngineStats
 from slm_lsp.engine.kv import KvCache
 from slm_lsp.engine.llama import LlamaDecoder
 from slm_lsp.engine.run import Run
+from slm_lsp.engine.threads import ThreadChoice
 from slm_lsp.types import GenerationRequest, Prompt, Text
-from slm_lsp.wiring import load_decoder
 
 COUNT = "n = 0\nwhile True: n += 1"
 # For the kernel to spread what has just begun.
@@ -40,18 +39,25 @@ SETTLE_S = 0.5
 POLICIES = ("chosen", "all threads")
 
 
+class AllThreads(ThreadChoice):
+    """No choice."""
+
+    def choose(self) -> int:
+        return self.n_all
+
+
 class Reader:
     """A sequence of its own on the decoder; `chooses` its threads or uses all for reading."""
 
     def __init__(self, decoder: LlamaDecoder, chooses: bool) -> None:
-        self._decoder, self._chooses = decoder, chooses
+        self._decoder = decoder
         self._kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
+        if not chooses:
+            self._kv._threads = AllThreads(decoder.n_batch_threads)
 
     def run(self, text: str, n_tokens: int) -> dict[str, float]:
         """Read `text` and write behind it; both in tokens a second, and the threads used."""
         kv = self._kv
-        if not self._chooses:
-            kv._threads.choose = lambda: self._decoder.n_batch_threads  # type: ignore[method-assign]
         kv.use("bench")
         kv.cut(0)
         self._decoder.use_batch_threads(kv._n_threads)
@@ -92,7 +98,7 @@ def measure(
     decoder: LlamaDecoder, counts: list[int], n_prompt: int, n_tokens: int, n_repeats: int
 ) -> list[dict[str, Any]]:
     """One row for each number of busy processes; a first run of each is not counted."""
-    text = prompt_text(decoder, n_prompt)
+    text, _ = beginning(decoder, n_prompt)
     readers = {name: Reader(decoder, name == POLICIES[0]) for name in POLICIES}
     for reader in readers.values():
         reader.run(text, n_tokens)
@@ -114,15 +120,6 @@ def measure(
 def medians_of(runs: list[dict[str, float]]) -> dict[str, float]:
     """The median of each figure."""
     return {key: round(statistics.median(run[key] for run in runs), 2) for key in runs[0]}
-
-
-def prompt_text(decoder: LlamaDecoder, n_tokens: int) -> str:
-    """Source text of about so many tokens."""
-    text = Path(argparse.__file__).read_text(encoding="utf-8")
-    n_chars = n_tokens
-    while len(decoder.tokenize([Text(text[:n_chars])])) < n_tokens:
-        n_chars += 16
-    return text[:n_chars]
 
 
 def table(rows: list[dict[str, Any]], n_cores: int, n_threads: int) -> str:
@@ -154,22 +151,13 @@ def main() -> int:
     if options.busy[:1] != [0]:
         parser.error("--busy: the first must be 0, which the others are compared with")
     config = replace(Config(), model=options.model)
-    decoder = load_decoder(config, lambda text, done: None)
-    assert isinstance(decoder, LlamaDecoder)
-    decoder.vocabulary.ends = frozenset()  # nothing ends what it writes
+    decoder = load(config)
     sizes = (options.prompt, options.tokens, options.repeats)
     rows = measure(decoder, options.busy, *sizes)
-    n_cores = os.cpu_count() or 1
-    print(table(rows, n_cores, decoder.n_batch_threads))
+    print(table(rows, os.cpu_count() or 1, decoder.n_batch_threads))
     if options.json:
         document = {
-            "benchmark": "busy",
-            "slm_lsp": __version__,
-            "python": platform.python_version(),
-            "model": decoder.info.name,
-            "cores": n_cores,
-            "threads": config.n_threads,
-            "batch_threads": decoder.n_batch_threads,
+            **conditions("busy", config, decoder),
             "sizes": dict(zip(("prompt", "tokens", "repeats"), sizes, strict=True)),
             "rows": rows,
         }

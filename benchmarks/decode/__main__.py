@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Sequence
@@ -19,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.decode.bare import BareLoop
+from benchmarks.decode.model import beginning, conditions, load
 from benchmarks.decode.ours import Ours, Written
 from benchmarks.decode.prompts import Place, choose
-from slm_lsp import __version__
 from slm_lsp.config import Config
 from slm_lsp.engine.draft import Odds
 from slm_lsp.engine.llama import LlamaDecoder
-from slm_lsp.types import Text
-from slm_lsp.wiring import load_decoder
 
 # What the project promises of the ratios.
 TARGETS = {"bare": 0.95, "repeating": 1.3, "other": 0.97}
@@ -36,23 +32,6 @@ Pair = tuple[float, float]
 NO_DRAFTS = (
     "random weights repeat neither their prompt nor any code: only the bare loop is compared"
 )
-
-
-def load(config: Config) -> LlamaDecoder:
-    """The configured model. Nothing ends what it writes."""
-    decoder = load_decoder(config, lambda text, done: None)
-    assert isinstance(decoder, LlamaDecoder)
-    decoder.vocabulary.ends = frozenset()
-    return decoder
-
-
-def beginning(decoder: LlamaDecoder, n_tokens: int) -> tuple[str, list[int]]:
-    """A text of about so many tokens."""
-    text = Path(argparse.__file__).read_text(encoding="utf-8")
-    n_chars = n_tokens
-    while len(decoder.tokenize([Text(text[:n_chars])])) < n_tokens:
-        n_chars += 1
-    return text[:n_chars], decoder.tokenize([Text(text[:n_chars])])
 
 
 def against_bare(decoder: LlamaDecoder, ours: Ours, n_tokens: int, n_repeats: int) -> Any:
@@ -172,13 +151,7 @@ def main() -> int:
             show(name, results[name])
     if options.json:
         document = {
-            "benchmark": "decode",
-            "slm_lsp": __version__,
-            "python": platform.python_version(),
-            "model": decoder.info.name,
-            "cores": os.cpu_count(),
-            "threads": config.n_threads,
-            "batch_threads": config.n_threads_batch,
+            **conditions("decode", config, decoder),
             "n_tokens": options.tokens,
             "repeats": options.repeats,
             "targets": TARGETS,
