@@ -30,18 +30,20 @@ PLAIN = ("attn_norm", "attn_output", "ffn_norm", "ffn_down")
 CONTEXT_TOKENS = 8192
 
 # What is shipped. Feed-forward matrices are three quarters of a layer and bear 4 bits where the
-# last steps were trained with them; attention and embedding do not (models/slm-fim-135m.md).
+# last steps were trained with them; attention and embedding do not (README.md beside this).
 SHIPPED = {"ffn": Quantization.Q4_0, "attn": Quantization.Q8_0, "embd": Quantization.Q8_0}
 F16 = {"ffn": Quantization.F16, "attn": Quantization.F16, "embd": Quantization.F16}
 F32 = {"ffn": Quantization.F32, "attn": Quantization.F32, "embd": Quantization.F32}
 Q8_0 = {"ffn": Quantization.Q8_0, "attn": Quantization.Q8_0, "embd": Quantization.Q8_0}
+Q5_0 = {"ffn": Quantization.Q5_0, "attn": Quantization.Q5_0, "embd": Quantization.Q8_0}
 Q4_0 = {"ffn": Quantization.Q4_0, "attn": Quantization.Q4_0, "embd": Quantization.Q8_0}
-MIXES = {"shipped": SHIPPED, "f16": F16, "f32": F32, "Q8_0": Q8_0, "Q4_0": Q4_0}
+MIXES = {"shipped": SHIPPED, "f16": F16, "f32": F32, "Q8_0": Q8_0, "Q5_0": Q5_0, "Q4_0": Q4_0}
 FILE_TYPES = {
     "shipped": LlamaFileType.MOSTLY_Q4_0,
     "f16": LlamaFileType.MOSTLY_F16,
     "f32": LlamaFileType.ALL_F32,
     "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "Q5_0": LlamaFileType.MOSTLY_Q5_0,
     "Q4_0": LlamaFileType.MOSTLY_Q4_0,
 }
 
