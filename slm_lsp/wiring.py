@@ -204,6 +204,9 @@ class Unreachable:
     async def generate(self, request: GenerationRequest) -> Generation:
         raise EngineUnavailable(self.failure)
 
+    def abandon(self, owner: str) -> None:
+        pass
+
     def stats(self) -> EngineStats:
         return EngineStats()
 

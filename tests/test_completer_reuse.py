@@ -80,6 +80,7 @@ async def test_a_closed_document_is_forgotten(scene: Scene) -> None:
     await scene.complete(AT.format(""))
     scene.completer.closed("file:///a.py")
     assert shown(await scene.complete(AT.format(""))) == ("x + 2", Origin.MODEL)
+    assert scene.engine.abandoned == ["file:///a.py"]
 
 
 async def test_silence_is_remembered_until_the_text_changes(scene: Scene) -> None:

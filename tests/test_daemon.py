@@ -226,6 +226,20 @@ async def test_another_version_is_refused(place: Place, monkeypatch: pytest.Monk
         await finished(daemon)
 
 
+async def test_what_is_closed_and_who_leaves_abandons_its_sequences(place: Place) -> None:
+    engine = FakeEngine()
+    async with served(place, engine) as daemon:
+        async with Client(place) as client:
+            await client.ready()
+            engine.enqueue("x")
+            client.abandon("file:///a.py")
+            await client.generate(asked())
+            assert engine.abandoned == ["1/file:///a.py"]
+        daemon.stop("the test ends")
+        await finished(daemon)
+    assert engine.abandoned == ["1/file:///a.py", "1"]
+
+
 async def test_a_refused_server_says_so_and_is_served_once_it_can_be(place: Place) -> None:
     async with served(place, FakeEngine()) as daemon, Client(place) as keeps:
         await keeps.ready()

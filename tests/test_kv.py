@@ -151,6 +151,37 @@ def test_the_oldest_sequence_goes_on_as_a_new_documents_where_all_are_taken() ->
     assert bench.ask("p" * 40 + "a", "a", max_tokens=1).n_cached == 40
 
 
+def test_what_a_closed_document_held_is_taken_as_it_is() -> None:
+    bench = Bench()
+    bench.ask("p" * 20, "1/a", max_tokens=1)
+    bench.ask("q" * 20, "1/a#1", max_tokens=1)
+    bench.ask("r" * 20, "1/b", max_tokens=1)
+    bench.kv.abandon("1")
+    generation = bench.ask("q" * 20, "1/a", max_tokens=1)
+    assert essence(generation) == essence(cold("q" * 20, max_tokens=1))
+    assert (generation.n_cached, generation.n_resumed) == (20, 1)
+    assert (bench.stats.n_borrowed_tokens, bench.steps.n_prefill_tokens) == (0, 0)
+    # The two have changed places: what the other held can still be had, and is in use no more.
+    assert bench.ask("p" * 20, "2/c", max_tokens=1).n_cached == 20
+    assert bench.ask("q" * 21, "1/a", max_tokens=1).n_cached == 20
+
+
+@pytest.mark.parametrize("owner", ["file:///a", "1/file:///a.py/b", "2", "1/file:///a.p"])
+def test_nobody_elses_sequence_is_taken(owner: str) -> None:
+    bench = Bench()
+    bench.ask("p" * 20, "1/file:///a.py", max_tokens=1)
+    bench.kv.abandon(owner)
+    assert bench.ask("p" * 20, "1/file:///b.py", max_tokens=1).n_cached == 0
+
+
+def test_who_comes_back_has_his_own_again() -> None:
+    bench = Bench()
+    bench.ask("p" * 20, "a", max_tokens=1)
+    bench.kv.abandon("a")
+    bench.ask("p" * 20, "a", max_tokens=1)
+    assert bench.ask("p" * 20, "b", max_tokens=1).n_cached == 0
+
+
 def test_one_failed_step_costs_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "EVICT_TOKENS", 1)
     bench = Bench(n_ctx=128)
@@ -333,11 +364,12 @@ requests = st.fixed_dictionaries(
         "budget_ms": st.sampled_from([3.5, 8.5, 1e6, 1e6]),
     }
 )
+closings = st.sampled_from([*"xyz", None, None, None])
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(requests, min_size=1, max_size=14),
+    st.lists(st.tuples(requests, closings), min_size=1, max_size=14),
     st.integers(1, 4),
     st.booleans(),
     st.integers(32, 70),
@@ -345,7 +377,7 @@ requests = st.fixed_dictionaries(
     st.sampled_from([lambda: None, Odds, Eager]),
 )
 def test_what_was_asked_before_changes_nothing(
-    asked: list[dict[str, Any]],
+    asked: list[tuple[dict[str, Any], str | None]],
     n_sequences: int,
     cuts: bool,
     n_cells: int,
@@ -355,7 +387,9 @@ def test_what_was_asked_before_changes_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "EVICT_TOKENS", 3)
         bench = Bench(rule, odds(), n_ctx=32, n_cells=n_cells, n_sequences=n_sequences, cuts=cuts)
-        for request in asked:
+        for request, closed in asked:
+            if closed is not None:
+                bench.kv.abandon(closed)
             found = bench.ask(**request)
             held = sum(map(len, bench.decoder.sequences))
             assert held == bench.kv.n_held <= n_cells

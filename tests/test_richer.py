@@ -139,6 +139,9 @@ def test_what_reading_takes_whichever_way(tmp_path: Path) -> None:
     bench.ask(RICHER_PROMPT[:250], "other", max_tokens=0)
     believed(bench).kv.use("d")
     assert reading_ms(bench.kv, tokens) == (150 + BORROW_TOKENS) * TOKEN_MS
+    bench.kv.abandon("other")
+    believed(bench).kv.use("d")
+    assert reading_ms(bench.kv, tokens) == 150 * TOKEN_MS
     bench.ask(RICHER_PROMPT[:250], "d", max_tokens=0)
     assert reading_ms(believed(bench).kv, tokens) == 150 * TOKEN_MS
     engines.ask(RICHER_PROMPT[:300], max_tokens=0)

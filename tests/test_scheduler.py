@@ -147,6 +147,15 @@ def test_the_latest_request_of_a_session_wins(desk: Desk) -> None:
     assert desk.decoder.texts == ["b", "c"]
 
 
+def test_an_abandoned_sequence_is_the_next_ones_that_begins_alike(desk: Desk) -> None:
+    for text, document in (("p" * 20, "a"), ("p" * 21, "b")):
+        job = desk.submit(text, document=document)
+        desk.scheduler.run_next()
+        n_cached = job.future.result(0).n_cached
+        desk.scheduler.abandon(document)
+    assert n_cached == 20
+
+
 def test_it_wins_over_a_running_one_at_the_next_step(desk: Desk) -> None:
     jobs = [desk.submit("p" * 100)]
     seen: list[str] = []

@@ -21,6 +21,7 @@ from slm_lsp.engine.wire import (
     HEADER,
     KINDS,
     MAX_FRAME_BYTES,
+    Abandon,
     Answer,
     Cancel,
     Error,
@@ -127,7 +128,7 @@ def test_no_clock_reading_is_written() -> None:
 
 def test_every_message_has_a_type_of_its_own() -> None:
     assert KINDS.keys() == {
-        *("hello", "generate", "cancel", "answer", "error", "stats", "state", "stop")
+        *("hello", "generate", "cancel", "abandon", "answer", "error", "stats", "state", "stop")
     }
 
 
@@ -223,9 +224,9 @@ def test_frames_have_a_limit() -> None:
 
 
 async def test_messages_are_read_whatever_the_pieces() -> None:
-    messages: list[Message] = [Cancel(1), Stop(), Cancel(2)]
+    messages: list[Message] = [Cancel(1), Abandon("d"), Stop(), Cancel(2)]
     reader = asyncio.StreamReader()
-    reading = asyncio.create_task(read(reader, 3))
+    reading = asyncio.create_task(read(reader, 4))
     for byte in b"".join(map(encode, messages)):
         reader.feed_data(bytes([byte]))
         await asyncio.sleep(0)

@@ -242,6 +242,7 @@ class Completer:
         self._flights.forget(uri)
         self._patience.forget(uri)
         self._ahead.forget(uri)
+        self.engine.abandon(uri)
 
     def close(self) -> None:
         """End the worker and all that runs in the background; the engine belongs to whoever

@@ -30,6 +30,7 @@ from slm_lsp.engine.connection import Connection
 from slm_lsp.engine.rendezvous import PeerOf, is_ours, peer_of
 from slm_lsp.engine.wire import (
     PROTOCOL_VERSION,
+    Abandon,
     Answer,
     Cancel,
     Error,
@@ -227,6 +228,7 @@ class Daemon:
             if not self._connections:
                 self._empty.set()
             if connection.slot:
+                self._engine.abandon(str(connection.slot))
                 self._used()
             if self._retiring:
                 self._retire()
@@ -239,6 +241,8 @@ class Daemon:
         elif isinstance(message, Cancel):
             if message.id in connection.requests:
                 connection.requests[message.id].request.cancel.cancel()
+        elif isinstance(message, Abandon):
+            self._engine.abandon(f"{connection.slot}/{message.document}")
         elif isinstance(message, Stats):
             connection.send(Stats(message.id, self._engine.stats(), self._n_users()))
         elif isinstance(message, Stop):

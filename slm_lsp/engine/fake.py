@@ -198,6 +198,7 @@ class FakeEngine:
         self.state = EngineState.READY
         self.failure: str | None = None
         self.requests: list[GenerationRequest] = []
+        self.abandoned: list[str] = []
         self.closed = False
         self.before_answer: Callable[[], None] = lambda: None
         self._answers: list[Generation | Exception] = []
@@ -215,6 +216,9 @@ class FakeEngine:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def abandon(self, owner: str) -> None:
+        self.abandoned.append(owner)
 
     def stats(self) -> EngineStats:
         return EngineStats(n_requests=len(self.requests))

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from slm_lsp.deadline import Clock, Deadline
-from slm_lsp.engine.kv import BORROW_TOKENS, KvCache, n_alike
+from slm_lsp.engine.kv import KvCache, n_alike
 from slm_lsp.engine.kv_file import MAX_STATE_BYTES, Kept, KvFiles
 from slm_lsp.types import Segment, Text
 
@@ -117,10 +117,10 @@ def is_begun(kv: KvCache, tokens: list[int]) -> bool:
 def reading_ms(kv: KvCache, tokens: list[int]) -> float:
     """What it is expected to take until the current sequence holds `tokens`, whichever way."""
     rates, n_tokens = kv.rates, len(tokens)
-    _, n_shared = kv.most_shared(tokens)
+    lender, n_shared = kv.most_shared(tokens)
     ways_ms = [rates.step_ms(max(1, n_tokens - kv.shared(tokens)))]
     if n_shared:
-        ways_ms.append(rates.step_ms(n_tokens - n_shared + BORROW_TOKENS))
+        ways_ms.append(rates.step_ms(max(1, n_tokens - n_shared + kv.borrow_tokens(lender))))
     if kv.files is not None and kv.files.kept:
         kept, n_alike_kept = _likest(kv.files, tokens)
         if n_alike_kept >= MIN_TOKENS:

@@ -82,6 +82,7 @@ class KvCache:
         self._clock = clock
         self._cells = Cells(decoder.n_cells)
         self._sequences: dict[str, Sequence] = {}
+        self._orphans: set[str] = set()
         self._document = ""
         # The decoder's logits are about what follows in this slot, behind so many tokens and up
         # to so many. They hold as long as the tokens do: longer ones are fed, which ends them.
@@ -113,11 +114,19 @@ class KvCache:
                 oldest = self._cells.oldest()
                 n_tokens = self._cells.release(oldest)
                 self._sequences[document] = self._sequences.pop(oldest)
+                self._orphans.discard(oldest)
                 self._cells.hold(document, n_tokens)
                 self.stats.n_evictions += n_tokens > 0
+        self._orphans.discard(document)
         self._cells.use(document)
         self._document = document
         self.decoder.select(self._current.slot)
+
+    def abandon(self, owner: str) -> None:
+        """Nobody asks for an owner's documents any more, unless it comes back: `borrow` takes
+        their sequences as they are."""
+        begins = (f"{owner}#", f"{owner}/")
+        self._orphans |= {each for each in self._sequences if (each + "#").startswith(begins)}
 
     def newest_first(self) -> list[str]:
         """All documents, the most recently used first."""
@@ -155,11 +164,19 @@ class KvCache:
         document = max(shares, key=lambda document: shares[document])
         return document, shares[document]
 
+    def borrow_tokens(self, lender: str) -> int:
+        """What `borrow` takes, in tokens read: a copy's, or nothing for one without an owner."""
+        return 0 if lender in self._orphans else BORROW_TOKENS
+
     def borrow(self, tokens: list[int]) -> None:
         """Let the current sequence begin as a copy of another one, where that shares more of
-        `tokens` by far: copying is cheaper than reading."""
+        `tokens` by far: copying is cheaper than reading. One without an owner changes places
+        with the current one."""
         lender, n_shared = self.most_shared(tokens)
-        if n_shared < self.shared(tokens) + BORROW_TOKENS:
+        if n_shared < self.shared(tokens) + max(1, self.borrow_tokens(lender)):
+            return
+        if lender in self._orphans:
+            self._adopt(lender)
             return
         self.cut(0)
         self._make_room(n_shared)
@@ -172,6 +189,14 @@ class KvCache:
         current.picks = {at: pick for at, pick in source.picks.items() if at <= n_tokens}
         self._cells.hold(self._document, n_tokens)
         self.stats.n_borrowed_tokens += n_tokens
+
+    def _adopt(self, orphan: str) -> None:
+        mine, sequences, cells = self._document, self._sequences, self._cells
+        sequences[mine], sequences[orphan] = sequences[orphan], sequences[mine]
+        n_mine, n_orphan = cells.held(mine), cells.held(orphan)
+        cells.hold(mine, n_orphan)
+        cells.hold(orphan, n_mine)
+        self.decoder.select(self._current.slot)
 
     def reuse(self, tokens: list[int], for_pick: bool = True) -> int:
         """Keep what the current sequence shares with `tokens`; return how many need no feeding.

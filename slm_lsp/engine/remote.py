@@ -26,7 +26,7 @@ from slm_lsp.engine.codec import WireError
 from slm_lsp.engine.launch import Launcher, LaunchError
 from slm_lsp.engine.link import LOST, Link, Refused, Silent
 from slm_lsp.engine.rendezvous import Peer, RendezvousError
-from slm_lsp.engine.wire import State
+from slm_lsp.engine.wire import Abandon, State
 from slm_lsp.types import EngineState, Finish, Generation, GenerationRequest, ModelInfo
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ class DaemonEngine:
     @property
     def info(self) -> ModelInfo | None:
         return self._info
+
+    def abandon(self, owner: str) -> None:
+        """See Engine. A daemon that is not there holds nothing, or finds out by itself."""
+        link = self._link
+        if link is not None:
+            self._on_loop(lambda: _abandon(link, owner))
 
     def stats(self) -> EngineStats:
         """The last counters that the daemon told; newer ones are asked for."""
@@ -257,6 +263,11 @@ class DaemonEngine:
         self._state = state
         if state in (EngineState.READY, EngineState.FAILED):
             self._on_state(state)
+
+
+def _abandon(link: Link, owner: str) -> None:
+    with contextlib.suppress(EngineUnavailable):
+        link.send(Abandon(owner))
 
 
 def _refresh(link: Link) -> None:

@@ -74,6 +74,7 @@ class Scheduler:
         self._info: ModelInfo | None = None
         self._kv: KvCache | None = None
         self._jobs: list[Job] = []
+        self._abandoned: list[str] = []
         self._running: Job | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -119,6 +120,11 @@ class Scheduler:
         finally:
             if not job.future.done():
                 request.cancel.cancel()
+
+    def abandon(self, owner: str) -> None:
+        """See Engine."""
+        with self._changed:
+            self._abandoned.append(owner)
 
     def submit(self, request: GenerationRequest) -> Job:
         """Queue a request. Raises EngineUnavailable where no answer could come."""
@@ -217,8 +223,12 @@ class Scheduler:
             job = min(self._jobs, key=lambda job: job.request.priority)
             self._jobs.remove(job)
             self._running = job
+            abandoned, self._abandoned = self._abandoned, []
         outcome: Generation | Exception | None = None
         try:
+            for owner in abandoned:
+                if self._kv is not None:
+                    self._kv.abandon(owner)
             if (outcome := self._answer(job)) is not None:
                 job.settle(outcome)
         finally:

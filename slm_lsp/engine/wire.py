@@ -59,6 +59,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """A document was closed."""
+
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A generation, and the engine's counters as they are now."""
 
@@ -101,7 +108,7 @@ class Stop:
     """The daemon is to end."""
 
 
-Message = Hello | Generate | Cancel | Answer | Error | Stats | State | Stop
+Message = Hello | Generate | Cancel | Abandon | Answer | Error | Stats | State | Stop
 KINDS: dict[str, type[Message]] = {kind.__name__.lower(): kind for kind in typing.get_args(Message)}
 
 
