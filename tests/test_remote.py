@@ -32,8 +32,7 @@ from slm_lsp.config import Config
 from slm_lsp.engine import launch, link, remote
 from slm_lsp.engine.base import Engine, EngineUnavailable
 from slm_lsp.engine.fake import FakeEngine
-from slm_lsp.engine.host import ALREADY_RUNNING
-from slm_lsp.engine.rendezvous import Place, runtime_directory
+from slm_lsp.engine.rendezvous import ALREADY_RUNNING, Place, runtime_directory
 from slm_lsp.types import EngineState, Finish
 
 

@@ -21,12 +21,10 @@ from collections.abc import Callable
 
 from slm_lsp.engine.base import Engine
 from slm_lsp.engine.daemon import Daemon
-from slm_lsp.engine.rendezvous import Place
+from slm_lsp.engine.rendezvous import ALREADY_RUNNING, Place
 from slm_lsp.types import EngineState
 
 log = logging.getLogger(__name__)
-
-ALREADY_RUNNING = 3
 
 OnState = Callable[[EngineState], None]
 OnProgress = Callable[[str, float | None], None]

@@ -20,8 +20,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slm_lsp.engine.host import ALREADY_RUNNING
-from slm_lsp.engine.rendezvous import Peer, PeerOf, Place, RendezvousError, is_ours, peer_of
+from slm_lsp.engine.rendezvous import (
+    ALREADY_RUNNING,
+    Peer,
+    PeerOf,
+    Place,
+    RendezvousError,
+    is_ours,
+    peer_of,
+)
 
 START_PATIENCE_S = 20.0
 POLL_S = 0.02
@@ -76,6 +83,13 @@ class Launcher:
 
     async def reach(self) -> tuple[socket.socket, Peer]:
         """A connection. Raises LaunchError or RendezvousError."""
+        try:
+            return connect(self.place, self._peer_of) or await self._launched()
+        except OSError as error:
+            raise LaunchError(f"the daemon cannot be started: {error}") from error
+
+    async def _launched(self) -> tuple[socket.socket, Peer]:
+        """A connection to a daemon that was not there yet."""
         lock = self.place.start_lock()
         try:
             async with asyncio.timeout(START_PATIENCE_S):
@@ -94,8 +108,6 @@ class Launcher:
                 return found
         except TimeoutError:
             raise LaunchError(f"the daemon does not answer; see {self.log}") from None
-        except OSError as error:
-            raise LaunchError(f"the daemon cannot be started: {error}") from error
         finally:
             lock.release()
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAX_SOCKET_PATH_BYTES = 103
 MAX_LOG_BYTES = 1_000_000
 N_BACKLOG = 64
+# The exit status of a daemon of whose place there is one.
+ALREADY_RUNNING = 3
 SUFFIX = ".sock"
 UCRED = struct.Struct("3i")
 
