@@ -188,7 +188,8 @@ async def test_the_prompt_fits(scene: Scene, n_ctx: int, prompt_tokens: int) -> 
     scene.completer.config = Config(prompt_tokens=prompt_tokens)
     scene.engine.info = ModelInfo("small", n_ctx)
     scene.engine.enqueue("x")
-    await scene.complete("value = compute(1)\n" * 2000 + "<CURSOR>" + "\nx = 1" * 2000)
+    # A long document, which is parsed in real time.
+    await scene.complete("value = compute(1)\n" * 2000 + "<CURSOR>" + "\nx = 1" * 2000, 1e4)
     prompt = scene.engine.requests[0].prompt
     texts = [segment.text for segment in prompt.segments if isinstance(segment, Text)]
     n_tokens = sum(map(len, texts)) / CHARS_PER_TOKEN
