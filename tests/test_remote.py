@@ -30,7 +30,7 @@ from pipe_editor import PipeEditor
 from slm_lsp import cli
 from slm_lsp.config import Config
 from slm_lsp.engine import launch, link, remote
-from slm_lsp.engine.base import Engine, EngineUnavailable
+from slm_lsp.engine.base import Engine, EngineStats, EngineUnavailable
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.engine.rendezvous import ALREADY_RUNNING, Place, runtime_directory
 from slm_lsp.types import EngineState, Finish
@@ -293,3 +293,15 @@ async def test_a_session_does_not_know_where_its_engine_is(place: Place) -> None
         engine.enqueue("1 + 1")
         [item] = await editor.inline(position)
         assert editor.accept_inline(item) == "value = 1 + 1\n"
+
+
+async def test_an_editor_that_joins_knows_the_speed_before_it_asks(place: Place) -> None:
+    # Without it its first prompt would be as large as there is room for.
+    class Measured(FakeEngine):
+        def stats(self) -> EngineStats:
+            return EngineStats(prefill_ms_per_token=3.5, decode_ms=14.0)
+
+    async with served(place, Measured()), Client(place) as client:
+        await client.ready()
+        told = client.stats()
+        assert (told.prefill_ms_per_token, told.decode_ms) == (3.5, 14.0)

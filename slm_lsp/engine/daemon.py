@@ -152,7 +152,8 @@ class Daemon:
 
     def _state(self) -> State:
         engine = self._engine
-        return State(engine.state, failure=engine.failure, info=engine.info)
+        stats = engine.stats()
+        return State(engine.state, failure=engine.failure, info=engine.info, stats=stats)
 
     def _tell(self, message: Message) -> None:
         for connection in self._connections:

@@ -121,6 +121,8 @@ class Link:
 
     def _take(self, message: Message) -> None:
         if isinstance(message, State):
+            # First, because whoever is told that the engine is ready may ask at once.
+            self.stats = message.stats or self.stats
             self._on_state(message)
         elif isinstance(message, Answer):
             self.stats = message.stats

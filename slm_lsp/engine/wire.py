@@ -22,7 +22,7 @@ from slm_lsp.engine.base import EngineStats, EngineUnavailable, PromptError, Sup
 from slm_lsp.engine.codec import WireError, made, named, plain_fields
 from slm_lsp.types import EngineState, Generation, GenerationRequest, ModelInfo
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 MAX_FRAME_BYTES = 8 << 20
 HEADER = struct.Struct(">I")
 
@@ -94,13 +94,15 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How the engine is; `progress` is a step of loading, `done` its share of 1."""
+    """How the engine is; `progress` is a step of loading, `done` its share of 1. `stats` come
+    along, as the first request of a client is planned with the speed they tell."""
 
     state: EngineState
     failure: str | None = None
     info: ModelInfo | None = None
     progress: str | None = None
     done: float | None = None
+    stats: EngineStats | None = None
 
 
 @dataclass(frozen=True, slots=True)
