@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ ATTR_UNKNOWN = 1
 ATTR_CONTROL = 8
 ATTR_USER_DEFINED = 16
 MAX_PIECE_BYTES = 256
+# Their ids may be any token's; all others that end a text have an attribute that says so
+# (llama.cpp, llama_vocab::impl::load).
+END_IDS = ("eos", "eot", "fim_pad", "fim_rep", "fim_sep")
 
 
 @dataclass
@@ -38,7 +42,9 @@ class Vocabulary:
     bos: int
     adds_bos: bool
     lead: tuple[int, ...] = ()
-    _sorted: list[tuple[bytes, int]] = field(default_factory=list)
+    # All that have bytes, in order: tokens, and their bytes beside them.
+    _order: list[int] = field(default_factory=list)
+    _sorted: list[bytes] = field(default_factory=list)
     _exact: dict[bytes, int] = field(default_factory=dict)
     _line_breaks: frozenset[int] | None = None
     _cache: dict[bytes, Any] = field(default_factory=dict)
@@ -63,14 +69,17 @@ class Vocabulary:
         import numpy
 
         if not self._sorted:
-            self._sorted = sorted((piece, i) for i, piece in enumerate(self.pieces) if piece)
-            self._exact = {piece: i for piece, i in reversed(self._sorted)}
+            pieces = self.pieces
+            visible = (token for token, piece in enumerate(pieces) if piece)
+            self._order = sorted(visible, key=pieces.__getitem__)
+            self._sorted = [pieces[token] for token in self._order]
+            self._exact = dict(zip(reversed(self._sorted), reversed(self._order), strict=True))
         found = self._cache.get(required)
         if found is None:
-            start = bisect_left(self._sorted, (required, -1))
+            start = bisect_left(self._sorted, required)
             # The smallest bytes greater than all that begin with `required`.
-            end = bisect_left(self._sorted, (required + b"\xff" * 8, -1))
-            tokens = [token for _, token in self._sorted[start:end]]
+            end = bisect_left(self._sorted, required + b"\xff" * 8)
+            tokens = self._order[start:end]
             shorter = (required[:n] for n in range(1, len(required)))
             tokens += [self._exact[piece] for piece in shorter if piece in self._exact]
             found = numpy.array(tokens, dtype=numpy.int64)
@@ -89,34 +98,43 @@ def read_vocabulary(native: Any, model: Any) -> Vocabulary:
     pieces: list[bytes] = []
     specials: dict[str, int] = {}
     user_defined: set[str] = set()
-    ends: set[int] = set()
+    ends = {getattr(native, f"llama_vocab_{name}")(handle) for name in END_IDS}
+    attr_of, piece_of = native.llama_vocab_get_attr, _piece_reader(native, handle)
+    # A vocabulary may have 150,000 tokens, and nobody gets an answer before they are read.
     for token in range(n_vocab):
-        attr = native.llama_vocab_get_attr(handle, token)
+        attr = attr_of(handle, token)
         if attr & (ATTR_CONTROL | ATTR_USER_DEFINED):
             text = (native.llama_vocab_get_text(handle, token) or b"").decode("utf-8", "replace")
             specials.setdefault(text, token)
             if attr & ATTR_USER_DEFINED:
                 user_defined.add(text)
         control = attr & (ATTR_CONTROL | ATTR_UNKNOWN)
-        pieces.append(b"" if control else _piece(native, handle, token))
-        if native.llama_vocab_is_eog(handle, token):
+        pieces.append(b"" if control else piece_of(token))
+        if control or attr & ATTR_USER_DEFINED:
             ends.add(token)
+    is_end = native.llama_vocab_is_eog
     return Vocabulary(
         handle=handle,
         pieces=pieces,
         specials=specials,
         user_defined=frozenset(user_defined),
-        ends=frozenset(ends),
+        ends=frozenset(each for each in ends if each >= 0 and is_end(handle, each)),
         bos=int(native.llama_vocab_bos(handle)),
         adds_bos=bool(native.llama_vocab_get_add_bos(handle)),
         lead=_lead(native, handle),
     )
 
 
-def _piece(native: Any, handle: Any, token: int) -> bytes:
-    buffer = ctypes.create_string_buffer(MAX_PIECE_BYTES)
-    length = native.llama_token_to_piece(handle, token, buffer, MAX_PIECE_BYTES, 0, False)
-    return buffer.raw[:length] if length > 0 else b""
+def _piece_reader(native: Any, handle: Any) -> Callable[[int], bytes]:
+    """The function that reads a token's bytes."""
+    read, buffer = native.llama_token_to_piece, ctypes.create_string_buffer(MAX_PIECE_BYTES)
+    view = memoryview(buffer).cast("B")
+
+    def piece_of(token: int) -> bytes:
+        length = read(handle, token, buffer, MAX_PIECE_BYTES, 0, False)
+        return bytes(view[:length]) if length > 0 else b""
+
+    return piece_of
 
 
 def _lead(native: Any, handle: Any) -> tuple[int, ...]:
