@@ -29,8 +29,12 @@ NAMES_FILE = "names.toml"
 class Blocks(StrEnum):
     """How a block is opened, and what ends it."""
 
-    COLON = "colon"  # a colon, and less indentation
+    COLON = "colon"  # a colon; less indentation ends it
     BRACES = "braces"
+    WORDS = "words"  # a word such as `do`; another such as `end` ends it
+    TAGS = "tags"  # <a>, </a>
+    INDENT = "indent"  # more indentation, after a sign or a word; less ends it
+    NONE = "none"  # there are none, but for brackets
     UNKNOWN = "unknown"
 
 
@@ -39,11 +43,24 @@ class Scope:
     """A definition that has a name and a body.
 
     `names` are the fields that may hold the name, the first found wins; `^` looks at the
-    parent, for a function that takes its name from what it is assigned to.
+    parent, for a function that takes its name from what it is assigned to. `body` is a field
+    or, where the grammar has none, a node type; empty: all below the definition's first line.
     """
 
     names: tuple[str, ...] = ("name",)
     body: str = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A stretch of another language: behind what `opens` matches, up to what `closes` does.
+
+    `language`, where it is not given, is the match's group of that name, a language id.
+    """
+
+    opens: str
+    closes: str
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,17 +69,27 @@ class Language:
     from a line's first character that is not white space.
 
     `module`: what holds the grammar; empty where there is none.
-    `line_comments`: the first is the one to write.
-    `quotes` end at the line's end, `long_quotes` do not. `char_literals`: the single quote
-    holds one character and is otherwise no quote at all.
+    `line_comments`: the first is the one to write. `spaced_comments`: they begin a comment
+    only behind white space.
+    `quotes` end at the line's end, `long_quotes` do not; in those of them that are
+    `raw_quotes` a backslash means nothing. `long_strings`: the two ends of strings whose ends
+    differ. `char_literals`: the single quote holds one character and is otherwise no quote.
+    `brackets`: the characters that come in pairs.
     `holes`: nodes inside strings that hold code; `open_hole`: the same for a string that
     is still open, matched from two characters before its quote to its end.
     `header`: a definition; its first group that matches is the name.
-    `opener`: a line ending in a colon opens a block only if it begins like this.
+    `opener`: a line that begins like this opens a block; where blocks are of colons or braces
+    it does so only if it also ends in a colon. `opener_end`: searched at a line's end, the
+    same. `one_liner`: searched in a line, which then opens none after all.
+    `closer`: a line that ends a block; `divider`: one that also opens the next, as `else`.
+    `leaves`: searched in a line; what follows stands outside of its block.
+    `item`: its first group is what the lines after it are indented by, as by `- ` in a list.
     `breaker`: a line that can only be a new statement, whatever brackets are open above.
     `outside`: a line whose indentation means nothing.
     `continues` (searched at a line's end) and `continued`: the statement goes on.
+    `magic`: in a notebook, a line that is not in the language.
     `prose`: may be no code at all, so that quotes and comments are believed less.
+    `embedded`: stretches of other languages.
     `queries`: tree-sitter queries by name, see `outline`.
     """
 
@@ -76,18 +103,30 @@ class Language:
     holes: frozenset[str] = frozenset()
     function: str = "language"
     block_comment: tuple[str, str] | None = None
+    spaced_comments: bool = False
     quotes: tuple[str, ...] = ('"',)
     long_quotes: tuple[str, ...] = ()
+    raw_quotes: tuple[str, ...] = ()
+    long_strings: tuple[tuple[str, str], ...] = ()
     char_literals: bool = False
+    brackets: str = "()[]{}"
     open_hole: str = ""
     header: str = ""
     opener: str = ""
+    opener_end: str = ""
+    one_liner: str = ""
+    closer: str = ""
+    divider: str = ""
+    leaves: str = ""
+    item: str = ""
     breaker: str = ""
     outside: str = ""
     continues: str = ""
     continued: str = ""
+    magic: str = ""
     prose: bool = False
     unit: str = "    "
+    embedded: tuple[Embedded, ...] = ()
     queries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -182,21 +221,26 @@ def _whole(name: str) -> dict[str, Any]:
 
 
 def _value(kind: str, value: Any) -> Any:
-    if kind == "Blocks":
-        return Blocks(value)
-    if kind == "str":
-        # A long regular expression may be written as a list of alternatives.
-        return f"(?:{'|'.join(value)})" if isinstance(value, list) else value
-    if kind == "Mapping[str, Scope]":
-        scopes = {
-            key: Scope(**{k: _value("", v) for k, v in each.items()}) for key, each in value.items()
-        }
-        return MappingProxyType(scopes)
-    if kind == "Mapping[str, str]":
-        return MappingProxyType(value)
-    if kind == "frozenset[str]":
-        return frozenset(value)
-    return tuple(value) if isinstance(value, list) else value
+    match kind:
+        case "Blocks":
+            return Blocks(value)
+        case "str":
+            # A long regular expression may be written as a list of alternatives.
+            return f"(?:{'|'.join(value)})" if isinstance(value, list) else value
+        case "Mapping[str, Scope]":
+            return MappingProxyType({key: Scope(**_tuples(each)) for key, each in value.items()})
+        case "tuple[Embedded, ...]":
+            return tuple(Embedded(**each) for each in value)
+        case "frozenset[str]":
+            return frozenset(value)
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    """The value with tuples for lists, all the way down."""
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {key: _tuples(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _toml(file: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from slm_lsp.context.foreign import without_magic
 from slm_lsp.context.languages import Language, language_of
 from slm_lsp.text.common import common_prefix, common_suffix
 from slm_lsp.types import DocumentSnapshot
@@ -43,6 +44,7 @@ HURRIED_REPORTS = 60
 MAX_QUERY_STATES = 4_096
 _CHUNK_BYTES = 16_384
 _BINARY_HEAD = 8_000
+_PART = "\n"  # stands in no uri
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ class SyntaxTrees:
         since. The next call goes on from the last one, too. If `hurried`, a document whose
         last parse was long is not parsed at all but answered in that way at once.
         """
+        snapshot = without_magic(snapshot)
         known = self._parsed.get(snapshot.uri)
         if known is not None and known.language != snapshot.language:
             del self._parsed[snapshot.uri]
@@ -104,8 +107,9 @@ class SyntaxTrees:
         return self._parse(parser, snapshot, known, stop, hurried)
 
     def forget(self, uri: str) -> None:
-        """Drop what is kept for a document."""
-        self._parsed.pop(uri, None)
+        """Drop what is kept for a document and for parts of it."""
+        for known in [each for each in self._parsed if each == uri or each.startswith(uri + _PART)]:
+            del self._parsed[known]
 
     def _parse(
         self,
@@ -147,6 +151,11 @@ class SyntaxTrees:
         if language.name not in self._parsers:
             self._parsers[language.name] = parser_of(language)
         return self._parsers[language.name]
+
+
+def part_of(uri: str, language: str) -> str:
+    """The name under which a part of a document in another language is kept."""
+    return f"{uri}{_PART}{language}"
 
 
 def parser_of(language: Language) -> Parser | None:
