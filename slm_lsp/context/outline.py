@@ -120,6 +120,10 @@ class _Found:
     owner: str
     doc: str
 
+    @property
+    def n_known(self) -> int:
+        return bool(self.doc) + (self.body is not None)
+
 
 def _definitions(
     language: Language, source: bytes, found: Iterable[Mapping[str, list[Node]]]
@@ -129,7 +133,8 @@ def _definitions(
         each = _found(source, match)
         if each is not None:
             key = each.node.start_byte, -each.node.end_byte
-            if key not in nodes or (each.doc and not nodes[key].doc):
+            # A pattern that knows more of it tells more.
+            if key not in nodes or each.n_known > nodes[key].n_known:
                 nodes[key] = each
     definitions: list[Definition] = []
     around: list[_Found] = []
@@ -220,7 +225,8 @@ def _imports(source: bytes, found: Iterable[Mapping[str, list[Node]]]) -> tuple[
     for match in found:
         if "module" not in match:
             continue
-        module = _text(source, match["module"][0]).strip("<>\"'` \t\n;")
+        first, last = match["module"][0], match["module"][-1]
+        module = source[first.start_byte : last.end_byte].decode(errors="replace").strip("<>\"'` \t\n;")
         line = (match["import"][0] if "import" in match else match["module"][0]).start_point.row
         known = by_place.get((line, module), Import(module, line))
         by_place[line, module] = _joined(source, known, match)
