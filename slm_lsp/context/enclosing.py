@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slm_lsp.context.syntax import Node
 
 _MAX_HEADER_CHARS = 300
+_CLOSERS = (")", "]", "}")
 _NAME = re.compile(r"[\w$.:~#]+")
 
 
@@ -110,11 +111,11 @@ def _verdict(language: Language, node: Node, at: int, before: str) -> Literal | 
     kind = node.type
     if not node.start_byte < at:
         return None
-    if at < node.end_byte:
-        if kind in language.holes:
-            return Literal.CODE
-        if kind in language.strings:
-            return Literal.STRING
+    # Not every grammar counts what closes a hole as a part of it.
+    if kind in language.holes and (at < node.end_byte or not before.endswith(_CLOSERS)):
+        return Literal.CODE
+    if at < node.end_byte and kind in language.strings:
+        return Literal.STRING
     if kind in language.comments:
         # At its end one is still in a line comment, though a grammar may count the line break.
         closed = language.block_comment is not None and before.endswith(language.block_comment[1])

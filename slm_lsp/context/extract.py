@@ -205,7 +205,7 @@ def _literal_at_start(
 
 
 def _literal(language: Language, place: _Place, found: Scan, at: _Tree | None) -> Literal:
-    if at is not None:
+    if at is not None and (language.strings or language.comments):
         nodes = nodes_at(at.tree, at.at)
         line_byte = at.at - len(encode(place.line))
         verdict = enclosing.literal_at(language, nodes, at.at, line_byte, place.before)
@@ -257,7 +257,11 @@ def _want(
         return Want.LINE
     following = next((each for each in place.below if each.strip()), None)
     if opener is not None:
-        has_body = following is not None and columns(following) > columns(opener.indent)
+        has_body = (
+            following is not None
+            and columns(following) > columns(opener.indent)
+            and not closes_block(language, following)
+        )
         return Want.LINE if has_body else Want.BLOCK
     if line.strip() or rest.strip():
         return Want.LINE

@@ -43,7 +43,8 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if previous is None:
         return indent_of(following)
     unit = unit_of(language, [*above.split("\n"), *below])
-    if found.brackets and _aligns(language, above[found.brackets[-1]], previous):
+    opened = ends(language.opener_end, previous.last)  # perhaps within brackets
+    if found.brackets and not opened and _aligns(language, above[found.brackets[-1]], previous):
         return _inside_bracket(language, above, found, following, unit)
     if opens_block(language, previous, found):
         return _inside_block(language, previous, following, unit)

@@ -151,6 +151,9 @@ class _Languages(Mapping[str, Language]):
     def __iter__(self) -> Iterator[str]:
         return iter(_names().known)
 
+    def __contains__(self, name: object) -> bool:
+        return name in _names().known
+
     def __len__(self) -> int:
         return len(_names().known)
 

@@ -226,7 +226,9 @@ def _imports(source: bytes, found: Iterable[Mapping[str, list[Node]]]) -> tuple[
         if "module" not in match:
             continue
         first, last = match["module"][0], match["module"][-1]
-        module = source[first.start_byte : last.end_byte].decode(errors="replace").strip("<>\"'` \t\n;")
+        module = (
+            source[first.start_byte : last.end_byte].decode(errors="replace").strip("<>\"'` \t\n;")
+        )
         line = (match["import"][0] if "import" in match else match["module"][0]).start_point.row
         known = by_place.get((line, module), Import(module, line))
         by_place[line, module] = _joined(source, known, match)
