@@ -36,10 +36,10 @@ PATTERNS = [
 
 
 def context_of(
-    text: str, language: str, trees: SyntaxTrees | None = TREES, **kind: bool
+    text: str, language: str, trees: SyntaxTrees | None = TREES, in_notebook: bool = False
 ) -> CompletionContext:
     offset, text = text.index(CURSOR), text.replace(CURSOR, "", 1)
-    snapshot = replace(DocumentSnapshot("file:///a", 1, language, text), **kind)
+    snapshot = DocumentSnapshot("file:///a", 1, language, text, in_notebook=in_notebook)
     return extract(snapshot, offset, trees)
 
 
@@ -56,7 +56,7 @@ def check(
     if "indent" in expected:
         expected["inferred_indent"] = expected["indent"]
     for trees in (TREES,) if only_tree else (TREES, None):
-        context = context_of(text, language, trees, in_notebook=notebook)
+        context = context_of(text, language, trees, notebook)
         found = {name: getattr(context, name) for name in expected}
         assert found == expected, "with the tree" if trees else "without it"
         if literal is not None:
