@@ -70,12 +70,17 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentSnapshot:
-    """One version of one document. `text` keeps the client's own line ends."""
+    """One version of one document. `text` keeps the client's own line ends.
+
+    Of a notebook's cell, `preamble` is what the cells before it say; offsets do not count it.
+    """
 
     uri: str
     version: int | None
     language: str
     text: str
+    preamble: str = ""
+    in_notebook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,8 @@ class Snippet:
 class CompletionContext:
     """What the syntax around the cursor says.
 
-    `prefix` and `suffix` are the whole text before and after the cursor. `indent` is the
+    `prefix` and `suffix` are the whole text before and after the cursor, with the cells
+    before a notebook's cell. `language` is the id of what stands there. `indent` is the
     white space the completed line starts with: the line's own up to the cursor, or the
     one inferred from syntax where the line is still empty. `inferred_indent` is the part
     of it that the document does not hold yet and the completion must insert.
@@ -119,6 +125,7 @@ class CompletionContext:
     in_string: bool = False
     in_comment: bool = False
     want: Want = Want.BLOCK
+    language: str = ""
     snippets: tuple[Snippet, ...] = ()
 
 

@@ -306,7 +306,7 @@ def test_want_in_other_languages(language: str, text: str, want: Want) -> None:
         ("ruby", "x = 'abc<CURSOR>", STRING),
         ("ruby", "x # abc<CURSOR>", COMMENT),
         ("css", "a { color: #fff<CURSOR>", CODE),
-        ("php", "$x = 1; // abc<CURSOR>", COMMENT),
+        ("groovy", "$x = 1; // abc<CURSOR>", COMMENT),
         ("text", "see https://x.org/a<CURSOR>", CODE),
     ],
 )
@@ -385,7 +385,7 @@ def test_a_scan_does_not_start_inside_of_a_docstring() -> None:
         ("cpp", "namespace a {\nclass B {\n  int f() {\n    <CURSOR>\n  }\n};\n}", ("a", "B", "f")),
         ("cpp", "void A::g() {\n  x<CURSOR>\n}", ("A::g",)),
         ("cpp", "void f() {\n}\n<CURSOR>", ()),
-        ("lua", "function f()\n  <CURSOR>", ()),
+        ("nim", "proc f() =\n  <CURSOR>", ()),
     ],
 )
 def test_scope(language: str, text: str, scope: tuple[str, ...]) -> None:

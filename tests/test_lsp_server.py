@@ -13,7 +13,7 @@ import pytest
 from editor import CURSOR, URI, Json, edited, to_offset, to_position
 from fake_editor import FakeEditor
 
-from slm_lsp.types import Finish, Generation
+from slm_lsp.types import Finish, Generation, Text
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32")
 INVALID_REQUEST, NOT_INITIALIZED, CANCELLED = -32600, -32002, -32800
@@ -253,6 +253,34 @@ async def test_cells_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert parsed == [*CELLS, new["uri"]]
         assert forgotten == [*CELLS, new["uri"]]
         assert len(editor.server.protocol.documents) == 0
+
+
+async def prompt_of(editor: FakeEditor, uri: str, character: int) -> str:
+    """What the model is shown of the source for a request in a cell."""
+    editor.engine.enqueue("1")
+    await editor.inline({"line": 0, "character": character}, uri)
+    segments = editor.engine.requests[-1].prompt.segments
+    return "".join(each.text for each in segments if isinstance(each, Text))
+
+
+async def test_a_cell_is_completed_behind_the_cells_before_it() -> None:
+    async with FakeEditor() as editor:
+        await editor.start()
+        await open_book(editor)
+        shown = await prompt_of(editor, CELLS[1], 4)
+        assert "x = 1\n\ny =" in shown
+
+        # The cells change places; the client deletes one and inserts it again.
+        array: Json = {"start": 0, "deleteCount": 1}
+        await change_book(editor, {"structure": {"array": array}})
+        array = {"start": 1, "deleteCount": 0, "cells": [{"kind": 2, "document": CELLS[0]}]}
+        await change_book(editor, {"structure": {"array": array}})
+        assert "x" not in await prompt_of(editor, CELLS[1], 4)
+        assert editor.server.protocol.notebooks.snapshot(CELLS[0]).preamble == "y =\n\n"
+
+        # A cell that turns into text says nothing to the others.
+        await change_book(editor, {"data": [{"kind": 1, "document": CELLS[1]}]})
+        assert editor.server.protocol.notebooks.snapshot(CELLS[0]).preamble == ""
 
 
 # --- documents that move on ---

@@ -116,7 +116,7 @@ class Answers:
     def _place(
         self, snapshot: DocumentSnapshot, context: CompletionContext, finish: Finish
     ) -> Place:
-        place = Place.of(context, finish, language_of(snapshot.language))
+        place = Place.of(context, finish, language_of(context.language or snapshot.language))
         return replace(place, end_of_word=self._end_of_word)
 
     def _fitted(

@@ -113,20 +113,30 @@ def _tokens(text: str, language: Language) -> Iterator[tuple[int, str]]:
                 yield found.start(), token
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _patterns(language: Language) -> tuple[re.Pattern[str], Mapping[str, re.Pattern[str]]]:
     """What is looked for, and the whole string that each quotation mark may begin."""
-    long = {mark: rf"{mark}(?s:\\.|(?!{mark})[^\\])*{mark}" for mark in language.long_quotes}
-    short = {mark: rf"{mark}(?:\\.|[^{mark}\\\n])*{mark}" for mark in language.quotes}
+    raw = language.raw_quotes
+    long = {
+        mark: rf"{mark}(?s:.*?){mark}" if mark in raw else rf"{mark}(?s:\\.|(?!{mark})[^\\])*{mark}"
+        for mark in language.long_quotes
+    }
+    short = {
+        mark: rf"{mark}[^{mark}\n]*{mark}"
+        if mark in raw
+        else rf"{mark}(?:\\.|[^{mark}\\\n])*{mark}"
+        for mark in language.quotes
+    }
     marks = "|".join(
         mark if mark != "'" or not language.prose else r"(?<!\w)'" for mark in (*long, *short)
     )
     parts = [r"'(?:\\[^\n]{1,9}?|[^'\\\n])'"] if language.char_literals else []
     if language.block_comment is not None:
-        parts.append(r"/\*(?s:.*?)(?:\*/|\Z)")
+        start, end = map(re.escape, language.block_comment)
+        parts.append(rf"{start}(?s:.*?)(?:{end}|\Z)")
     parts += [
         _line_comment(language.line_comments),
-        f"(?P<quote>{marks})",
+        f"(?P<quote>{marks or '(?!)'})",
         r"(?P<bracket>[()\[\]{}])",
     ]
     strings = {mark: re.compile(pattern) for mark, pattern in (long | short).items()}
@@ -136,5 +146,5 @@ def _patterns(language: Language) -> tuple[re.Pattern[str], Mapping[str, re.Patt
 def _line_comment(starts: Sequence[str]) -> str:
     # With a blank behind it: `#fff` and `https://` begin no comment, and code that was
     # commented out has its brackets in pairs.
-    marks = "|".join(f"(?:{re.escape(start)})+" for start in starts)
+    marks = "|".join(f"(?:{re.escape(start)})+" for start in starts) or "(?!)"
     return rf"(?<![\w:])(?:{marks})[/!]?(?=\s|\Z)[^\n]*"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slm_lsp.context.syntax import Node
 
 _MAX_HEADER_CHARS = 300
+_CLOSERS = (")", "]", "}")
 _NAME = re.compile(r"[\w$.:~#]+")
 
 
@@ -76,7 +77,7 @@ def scope_in_tree(
     names: list[str] = []
     for index, node in enumerate(nodes):
         scope = language.scopes.get(node.type)
-        if scope is None or not _in_body(language, node, scope, at):
+        if scope is None or not _in_body(language, node, scope, source, at):
             continue
         if language.blocks is Blocks.COLON and not (
             node.start_point.column < len(indent) or node.start_byte >= line_byte
@@ -110,11 +111,11 @@ def _verdict(language: Language, node: Node, at: int, before: str) -> Literal | 
     kind = node.type
     if not node.start_byte < at:
         return None
-    if at < node.end_byte:
-        if kind in language.holes:
-            return Literal.CODE
-        if kind in language.strings:
-            return Literal.STRING
+    # Not every grammar counts what closes a hole as a part of it.
+    if kind in language.holes and (at < node.end_byte or not before.endswith(_CLOSERS)):
+        return Literal.CODE
+    if at < node.end_byte and kind in language.strings:
+        return Literal.STRING
     if kind in language.comments:
         # At its end one is still in a line comment, though a grammar may count the line break.
         closed = language.block_comment is not None and before.endswith(language.block_comment[1])
@@ -123,8 +124,11 @@ def _verdict(language: Language, node: Node, at: int, before: str) -> Literal | 
     return None
 
 
-def _in_body(language: Language, node: Node, scope: Scope, at: int) -> bool:
-    body = node.child_by_field_name(scope.body)
+def _in_body(language: Language, node: Node, scope: Scope, source: bytes, at: int) -> bool:
+    if not scope.body:
+        # White space behind a node belongs to nobody, but one does not leave by it.
+        return source.find(b"\n", node.start_byte, at) >= 0 and at <= node.end_byte
+    body = _child(node, scope.body)
     if body is None or not node.start_byte < at:
         return False
     if language.blocks is Blocks.COLON:
@@ -134,10 +138,18 @@ def _in_body(language: Language, node: Node, scope: Scope, at: int) -> bool:
     return body.start_byte < at and (at < body.end_byte or unclosed)
 
 
+def _child(node: Node, name: str) -> Node | None:
+    """The child in a field, or the first of a type."""
+    child = node.child_by_field_name(name)
+    if child is not None:
+        return child
+    return next((each for each in node.named_children if each.type == name), None)
+
+
 def _name(node: Node, parent: Node | None, scope: Scope, source: bytes) -> str | None:
     for field in scope.names:
         owner = parent if field.startswith("^") else node
-        named = owner.child_by_field_name(field.lstrip("^")) if owner is not None else None
+        named = _child(owner, field.lstrip("^")) if owner is not None else None
         # In C a name is wrapped in what makes it a pointer, an array or a function.
         while named is not None and (inner := named.child_by_field_name("declarator")) is not None:
             named = inner

@@ -16,17 +16,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slm_lsp.context import enclosing
+from slm_lsp.context.foreign import is_magic, stretch_at, without_magic
 from slm_lsp.context.indent import infer_indent
 from slm_lsp.context.languages import Blocks, Language, language_of
 from slm_lsp.context.lines import (
     Line,
+    closes_block,
     indent_of,
     lines_above,
     opens_block,
     unit_of,
 )
 from slm_lsp.context.scan import Literal, Scan, scan
-from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at
+from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at, part_of
 from slm_lsp.text.position import byte_offset
 from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
@@ -84,7 +86,43 @@ def extract(
     """What the syntax around `offset` says; `stop` bounds the wait for the tree."""
     text = snapshot.text
     offset = min(max(offset, 0), len(text))
+    context = _around(snapshot, offset, trees, stop)
+    return replace(context, prefix=snapshot.preamble + text[:offset], suffix=text[offset:])
+
+
+def _around(
+    snapshot: DocumentSnapshot,
+    offset: int,
+    trees: SyntaxTrees | None,
+    stop: Callable[[], bool] | None,
+) -> CompletionContext:
+    """The context, but for prefix and suffix."""
     language = language_of(snapshot.language)
+    inner = stretch_at(language, snapshot.text, offset)
+    if inner is not None and inner.start <= offset <= inner.end:
+        part = replace(
+            snapshot,
+            uri=part_of(snapshot.uri, inner.language),
+            language=inner.language,
+            text=snapshot.text[inner.start : inner.end],
+        )
+        return _around(part, offset - inner.start, trees, stop)
+    text = snapshot.text
+    magic = is_magic(snapshot, text[text.rfind("\n", 0, offset) + 1 : offset + MAX_AFTER])
+    context = _of_text(language, without_magic(snapshot), offset, trees, stop)
+    # What hides a magic line is a comment; what stands there is none.
+    return replace(context, in_comment=False) if magic else context
+
+
+def _of_text(
+    language: Language,
+    snapshot: DocumentSnapshot,
+    offset: int,
+    trees: SyntaxTrees | None,
+    stop: Callable[[], bool] | None,
+) -> CompletionContext:
+    """The context in a text that is all in one language, but for prefix and suffix."""
+    text = snapshot.text
     at = _parse(snapshot, offset, trees, stop)
     place = _look(language, text, offset, at)
     found = scan(language, place.before)
@@ -97,15 +135,16 @@ def extract(
     opener = _opener(language, place, found)
     block_indent = _block_indent(language, place, opener, indent)
     return CompletionContext(
-        prefix=text[:offset],
-        suffix=text[offset:],
+        prefix="",
+        suffix="",
         indent=indent,
         inferred_indent=inferred,
         block_indent=block_indent,
         scope=_scope(language, place, found, at, block_indent),
         in_string=literal is Literal.STRING,
         in_comment=literal is Literal.COMMENT,
-        want=_want(place, opener, indent, literal),
+        want=_want(language, place, opener, indent, literal),
+        language=snapshot.language,
     )
 
 
@@ -166,7 +205,7 @@ def _literal_at_start(
 
 
 def _literal(language: Language, place: _Place, found: Scan, at: _Tree | None) -> Literal:
-    if at is not None:
+    if at is not None and (language.strings or language.comments):
         nodes = nodes_at(at.tree, at.at)
         line_byte = at.at - len(encode(place.line))
         verdict = enclosing.literal_at(language, nodes, at.at, line_byte, place.before)
@@ -193,7 +232,7 @@ def _scope(
     language: Language, place: _Place, found: Scan, at: _Tree | None, block_indent: str
 ) -> tuple[str, ...]:
     lines = [*place.above.split("\n"), place.line]
-    if at is None:
+    if at is None or not language.scopes:
         return enclosing.scope_in_lines(language, lines, block_indent)
     # Indentation says nothing within a string or brackets.
     flat = found.literal is not Literal.CODE or bool(found.brackets)
@@ -208,7 +247,9 @@ def _scope(
     return max(names, enclosing.scope_in_lines(language, lines, block_indent), key=len)
 
 
-def _want(place: _Place, opener: Line | None, indent: str, literal: Literal) -> Want:
+def _want(
+    language: Language, place: _Place, opener: Line | None, indent: str, literal: Literal
+) -> Want:
     line, rest = place.line, place.rest
     if _word(line[-1:]) and _word(rest[:1]):
         return Want.NOTHING
@@ -216,13 +257,17 @@ def _want(place: _Place, opener: Line | None, indent: str, literal: Literal) -> 
         return Want.LINE
     following = next((each for each in place.below if each.strip()), None)
     if opener is not None:
-        has_body = following is not None and columns(following) > columns(opener.indent)
+        has_body = (
+            following is not None
+            and columns(following) > columns(opener.indent)
+            and not closes_block(language, following)
+        )
         return Want.LINE if has_body else Want.BLOCK
     if line.strip() or rest.strip():
         return Want.LINE
     adjacent = place.below[0] if place.below else ""
     inserted = bool(adjacent.strip()) and columns(adjacent) >= columns(indent)
-    closing = adjacent.lstrip()[:1] in (")", "]", "}")
+    closing = adjacent.lstrip()[:1] in (")", "]", "}") or closes_block(language, adjacent)
     return Want.LINE if inserted and not closing else Want.BLOCK
 
 

@@ -17,7 +17,9 @@ from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.lines import (
     Line,
     begins,
+    closes_block,
     ends,
+    group_of,
     indent_of,
     lines_above,
     opens_block,
@@ -27,6 +29,8 @@ from slm_lsp.context.lines import (
 from slm_lsp.context.scan import Literal, Scan, line_start
 from slm_lsp.context.suites import indent_between
 from slm_lsp.text.whitespace import columns
+
+_BY_INDENTATION = (Blocks.INDENT, Blocks.NONE, Blocks.UNKNOWN)
 
 
 def infer_indent(language: Language, above: str, found: Scan, below: Sequence[str]) -> str:
@@ -39,26 +43,65 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if previous is None:
         return indent_of(following)
     unit = unit_of(language, [*above.split("\n"), *below])
-    if found.brackets and _aligns(language, above[found.brackets[-1]], previous):
+    opened = ends(language.opener_end, previous.last)  # perhaps within brackets
+    if found.brackets and not opened and _aligns(language, above[found.brackets[-1]], previous):
         return _inside_bracket(language, above, found, following, unit)
     if opens_block(language, previous, found):
-        return previous.indent + unit
+        return _inside_block(language, previous, following, unit)
     if ends(language.continues, previous.last):
         before = above[: previous.start].rstrip()
         already = ends(language.continues, before[line_start(before, len(before)) :])
         return previous.indent if already else previous.indent + unit
     if language.blocks is Blocks.COLON:
         return indent_between(language, above, found, below, unit)
-    if language.blocks is Blocks.UNKNOWN and columns(following) > columns(previous.indent):
+    if language.blocks in _BY_INDENTATION and columns(following) > columns(previous.indent):
         return indent_of(following)
-    if _brace_is_missing(language, above, found, following):
-        return indent_of(above[line_start(above, found.brackets[-1]) :])
+    if language.blocks is Blocks.BRACES:
+        if _brace_is_missing(language, above, found, following):
+            return indent_of(above[line_start(above, found.brackets[-1]) :])
+    else:
+        outer = _outer(language, above, found, previous)
+        if outer is not None and _is_over(language, previous, outer, following):
+            return outer.indent
+    if item := group_of(language.item, previous.code) if language.item else None:
+        return previous.indent + " " * len(item)
     return _statement(language, above, found, previous).indent
+
+
+def _inside_block(language: Language, opener: Line, following: str, unit: str) -> str:
+    """The indentation of the first line of a block."""
+    if language.blocks in _BY_INDENTATION:
+        # As far as indentation goes, items of a list may stand below what they belong to.
+        listed = begins(language.divider, following) and bool(language.item)
+        inside = columns(following) - columns(opener.indent)
+        if inside > 0 or (listed and inside == 0 and not begins(language.divider, opener.code)):
+            return indent_of(following)
+    return opener.indent + unit
+
+
+def _outer(language: Language, above: str, found: Scan, last: Line) -> Line | None:
+    """The line that opens the block around a line."""
+    for line in lines_above(language, above, last.start, found):
+        if line.code and columns(line.indent) < columns(last.indent):
+            return line if opens_block(language, line, found) else None
+    return None
+
+
+def _is_over(language: Language, last: Line, outer: Line, following: str) -> bool:
+    """Whether the block that `outer` opens is over after its line `last`: what follows stands
+    outside of it, and the line that closes it is the one that is missing."""
+    if ends(language.leaves, last.last):
+        return not closes_block(language, following) or columns(following) <= columns(outer.indent)
+    closed = language.blocks in (Blocks.WORDS, Blocks.TAGS)
+    outside = bool(following) and columns(following) <= columns(outer.indent)
+    return closed and outside and not closes_block(language, following)
 
 
 def _aligns(language: Language, bracket: str, previous: Line) -> bool:
     """Whether lines in the bracket stand below each other, rather than in a block."""
     if language.blocks is Blocks.COLON:
+        return True
+    if language.blocks in (Blocks.INDENT, Blocks.NONE):
         return True
     # A statement that ended shows that the bracket was left open by mistake.
     return bracket != "{" and not previous.last.endswith((";", "{"))

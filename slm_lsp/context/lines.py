@@ -21,7 +21,7 @@ from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.scan import Scan, logical_starts
 
 _MAX_UNIT = 8
-_compiled = lru_cache(maxsize=128)(re.compile)
+_compiled = lru_cache(maxsize=512)(re.compile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +91,22 @@ def opens_block(language: Language, line: Line, found: Scan) -> bool:
     """Whether a block begins after the line."""
     if language.blocks is Blocks.COLON:
         return line.last.endswith(":") and not found.brackets and begins(language.opener, line.code)
+    if ends(language.one_liner, line.last):
+        return False
+    if ends(language.opener_end, line.last):
+        return True
     if language.blocks is Blocks.BRACES:
         label = line.last.endswith(":") and begins(language.opener, line.last)
         hole = line.last.endswith("${")  # of a template string
         return (line.last.endswith("{") and not hole) or label
-    return line.last.endswith((":", "{"))
+    if language.blocks is Blocks.UNKNOWN:
+        return line.last.endswith((":", "{"))
+    return begins(language.opener, line.code)
+
+
+def closes_block(language: Language, line: str) -> bool:
+    """Whether a line ends the block above it, perhaps to begin another."""
+    return begins(language.closer, line) or begins(language.divider, line)
 
 
 def unit_of(language: Language, lines: Sequence[str]) -> str:
@@ -105,14 +116,22 @@ def unit_of(language: Language, lines: Sequence[str]) -> str:
     above = ""
     for line in lines:
         stripped = line.strip()
-        label = language.blocks is Blocks.BRACES and begins(language.opener, stripped)
+        # A label may stand anywhere, too.
+        label = (
+            language.blocks is Blocks.BRACES
+            and ":" in stripped
+            and begins(language.opener, stripped)
+        )
         if not stripped or label or begins(language.outside, stripped):
             continue
         own = indent_of(line)
         before = indent_of(above)
         step, end = own[len(before) :], above.rstrip()[-1:]
+        opened = ends(language.opener_end, above.rstrip()) or (
+            language.blocks is Blocks.WORDS and begins(language.opener, above)
+        )
         above = line
-        if step and own.startswith(before) and end in (":", "{", "(", "["):
+        if step and own.startswith(before) and (opened or end in (":", "{", "(", "[")):
             votes[step] += 1
         # A line after a comma may stand anywhere.
         if own and end != "," and (not smallest or len(own) < len(smallest)):

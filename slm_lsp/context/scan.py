@@ -65,7 +65,7 @@ def scan(language: Language, text: str) -> Scan:
             brackets.clear()
         elif kind is not None:
             literal = _open_string(language, text, start)
-        elif end == start + 1 and first in "()[]{}":
+        elif end == start + 1 and first in language.brackets:
             _bracket(text, start, brackets, spans)
             continue
         if text.find("\n", start, end) >= 0 and kind != "breaker":
@@ -116,38 +116,58 @@ def _open_string(language: Language, text: str, start: int) -> Literal:
     return Literal.STRING
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _pattern(language: Language) -> re.Pattern[str]:
     # Every alternative begins with a literal character: `re` then skips quickly to the next
     # of them, and all others cost nothing. Loops are unrolled, so that nothing backtracks.
-    parts = []
-    n_open = 0
-    not_prose = r"(?<!\w.)" if language.prose else ""
-    for quote in language.long_quotes:
-        first = quote[0]
-        inner = rf"{first}(?!{quote[1:]})" if len(quote) > 1 else rf"{first}(?!)"
-        n_open += 1
-        parts.append(
-            rf"{quote}[^{first}\\]*(?:(?:\\.|{inner})[^{first}\\]*)*"
-            rf"(?:{quote}|(?P<open_{n_open}>\\?\Z))"
-        )
-    for quote in language.quotes:
-        n_open += 1
-        parts.append(
-            rf"{quote}{not_prose}[^{quote}\\\n]*(?:\\.[^{quote}\\\n]*)*"
-            rf"(?:{quote}|(?P<open_{n_open}>\\?\Z)|(?=\n))"
-        )
-    if language.char_literals:
-        parts.append(r"'(?:\\[^\n]{1,9}?|[^'\\\n])'")
+    parts = [*_strings(language)]
     if language.block_comment is not None:
-        parts.append(r"/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/(?P<comment_block>)|(?P<comment_open>\Z))")
+        start, end = language.block_comment
+        parts.append(_up_to(start, end, "(?P<comment_block>)", "(?P<comment_open>)"))
+    spaced = language.prose or language.spaced_comments
     alone = r"(?=[\s!]|\Z)" if language.prose else ""
     tokens = [
-        re.escape(token) + (rf"(?<!\S.{{{len(token)}}})" if language.prose else "") + alone
+        re.escape(token) + (rf"(?<!\S.{{{len(token)}}})" if spaced else "") + alone
         for token in language.line_comments
     ]
     parts += [rf"{token}(?P<comment_{i}>[^\n]*)" for i, token in enumerate(tokens)]
     if language.breaker:
         parts.append(rf"\n(?P<breaker>)[ \t]*(?:{language.breaker})")
-    parts += [re.escape(bracket) for bracket in "()[]{}"]
-    return re.compile("|".join(parts), re.DOTALL)
+    parts += [re.escape(bracket) for bracket in language.brackets]
+    return re.compile("|".join(parts) or r"(?!)", re.DOTALL)
+
+
+def _strings(language: Language) -> Iterator[str]:
+    n_open = 0
+    for start, end in language.long_strings:
+        n_open += 1
+        yield _up_to(start, end, "", f"(?P<open_{n_open}>)")
+    for quote in language.long_quotes:
+        n_open += 1
+        if quote in language.raw_quotes:
+            yield _up_to(quote, quote, "", f"(?P<open_{n_open}>)")
+            continue
+        first = quote[0]
+        inner = rf"{first}(?!{quote[1:]})" if len(quote) > 1 else rf"{first}(?!)"
+        yield (
+            rf"{quote}[^{first}\\]*(?:(?:\\.|{inner})[^{first}\\]*)*"
+            rf"(?:{quote}|(?P<open_{n_open}>\\?\Z))"
+        )
+    not_prose = r"(?<!\w.)" if language.prose else ""
+    for quote in language.quotes:
+        n_open += 1
+        if quote in language.raw_quotes:
+            inside = rf"[^{quote}\n]*"
+        else:
+            inside = rf"[^{quote}\\\n]*(?:\\.[^{quote}\\\n]*)*"
+        yield rf"{quote}{not_prose}{inside}(?:{quote}|(?P<open_{n_open}>\\?\Z)|(?=\n))"
+    if language.char_literals:
+        yield r"'(?:\\[^\n]{1,9}?|[^'\\\n])'"
+
+
+def _up_to(start: str, end: str, closed: str, unclosed: str) -> str:
+    """From `start` to the next `end`, or to the end of the text."""
+    first, rest = re.escape(end[0]), re.escape(end[1:])
+    inner = rf"{first}(?!{rest})" if rest else rf"{first}(?!)"
+    inside = rf"[^{first}]*(?:{inner}[^{first}]*)*"
+    return rf"{re.escape(start)}{inside}(?:{re.escape(end)}{closed}|\Z{unclosed})"

@@ -17,17 +17,21 @@ import importlib
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from slm_lsp.context.languages import LANGUAGES
+from slm_lsp.context.foreign import without_magic
+from slm_lsp.context.languages import Language, language_of
 from slm_lsp.text.common import common_prefix, common_suffix
 from slm_lsp.types import DocumentSnapshot
 
 if TYPE_CHECKING:
+    from tree_sitter import Language as Grammar
     from tree_sitter import Node as Node
-    from tree_sitter import Parser
+    from tree_sitter import Parser as Parser
+    from tree_sitter import Query
     from tree_sitter import Tree as Tree
 
 MAX_CHARS = 1_000_000
@@ -36,8 +40,11 @@ MAX_CHARS = 1_000_000
 MAX_REPORTS = 10_000
 # About a millisecond, in source code.
 HURRIED_REPORTS = 60
+# States of a query that are followed at once; the oldest are given up beyond.
+MAX_QUERY_STATES = 4_096
 _CHUNK_BYTES = 16_384
 _BINARY_HEAD = 8_000
+_PART = "\n"  # stands in no uri
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger(__name__)
@@ -83,6 +90,7 @@ class SyntaxTrees:
         since. The next call goes on from the last one, too. If `hurried`, a document whose
         last parse was long is not parsed at all but answered in that way at once.
         """
+        snapshot = without_magic(snapshot)
         known = self._parsed.get(snapshot.uri)
         if known is not None and known.language != snapshot.language:
             del self._parsed[snapshot.uri]
@@ -99,8 +107,9 @@ class SyntaxTrees:
         return self._parse(parser, snapshot, known, stop, hurried)
 
     def forget(self, uri: str) -> None:
-        """Drop what is kept for a document."""
-        self._parsed.pop(uri, None)
+        """Drop what is kept for a document and for parts of it."""
+        for known in [each for each in self._parsed if each == uri or each.startswith(uri + _PART)]:
+            del self._parsed[known]
 
     def _parse(
         self,
@@ -137,10 +146,46 @@ class SyntaxTrees:
             self._parsed.popitem(last=False)
         return tree
 
-    def _parser(self, language: str) -> Parser | None:
-        if language not in self._parsers:
-            self._parsers[language] = _load(language)
-        return self._parsers[language]
+    def _parser(self, language_id: str) -> Parser | None:
+        language = language_of(language_id)
+        if language.name not in self._parsers:
+            self._parsers[language.name] = parser_of(language)
+        return self._parsers[language.name]
+
+
+def part_of(uri: str, language: str) -> str:
+    """The name under which a part of a document in another language is kept."""
+    return f"{uri}{_PART}{language}"
+
+
+def parser_of(language: Language) -> Parser | None:
+    """A new parser, which one thread may use; None where there is no grammar."""
+    grammar = _grammar(language)
+    if grammar is None:
+        return None
+    import tree_sitter
+
+    return tree_sitter.Parser(grammar)
+
+
+def parse(parser: Parser, source: bytes, stop: Callable[[], bool] | None = None) -> Tree | None:
+    """The tree of a source by itself; None if it is too much work, or was stopped."""
+    return _run(parser, source, None, stop)[0]
+
+
+def matches(tree: Tree, language: Language, query: str) -> Iterator[Mapping[str, list[Node]]]:
+    """What a query of the language finds in the tree, in order: for each match its captures.
+
+    Nothing where the language has no such query.
+    """
+    compiled = _query(language, query)
+    if compiled is None:
+        return
+    from tree_sitter import QueryCursor
+
+    cursor = QueryCursor(compiled, match_limit=MAX_QUERY_STATES)
+    for _, captures in cursor.matches(tree.root_node):
+        yield captures
 
 
 def encode(text: str) -> bytes:
@@ -232,15 +277,29 @@ def _unsuitable(text: str) -> bool:
     return len(text) > MAX_CHARS or text.find("\0", 0, _BINARY_HEAD) >= 0
 
 
-def _load(language: str) -> Parser | None:
-    known = LANGUAGES.get(language)
-    if known is None:
+@cache
+def _grammar(language: Language) -> Grammar | None:
+    if not language.module:
         return None
     try:
         import tree_sitter
 
-        grammar = getattr(importlib.import_module(known.module), known.function)()
-        return tree_sitter.Parser(tree_sitter.Language(grammar))
+        load = getattr(importlib.import_module(language.module), language.function)
+        return tree_sitter.Language(load())
     except (ImportError, AttributeError, ValueError) as error:
-        _log.warning("no syntax trees for %s: %s", language, error)
+        _log.warning("no syntax trees for %s: %s", language.name, error)
+        return None
+
+
+@cache
+def _query(language: Language, name: str) -> Query | None:
+    grammar, text = _grammar(language), language.queries.get(name)
+    if grammar is None or text is None:
+        return None
+    from tree_sitter import Query, QueryError
+
+    try:
+        return Query(grammar, text)
+    except QueryError as error:  # of a release whose nodes have other names
+        _log.warning("no %s for %s: %s", name, language.name, error)
         return None

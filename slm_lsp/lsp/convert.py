@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from lsprotocol import types as lsp
 
 from slm_lsp.text.document import Document, Edit
+from slm_lsp.text.notebook import Cell
 from slm_lsp.types import Completion, Trigger
 
 WORD_BEFORE = re.compile(r"\w*\Z")
@@ -37,6 +38,11 @@ def edits_of(changes: Iterable[ContentChange]) -> list[Edit]:
         else:
             edits.append(Edit(None, None, change.text))
     return edits
+
+
+def cell_of(cell: lsp.NotebookCell) -> Cell:
+    """A notebook's cell."""
+    return Cell(cell.document, cell.kind == lsp.NotebookCellKind.Code)
 
 
 def end_of(document: Document, edits: list[Edit]) -> int | None:

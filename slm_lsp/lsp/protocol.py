@@ -1,6 +1,6 @@
 """The protocol as this server speaks it: pygls with its documents and its silences replaced.
 
-Owns: the open documents, and the answers to messages that have no handler to go to:
+Owns: the open documents and notebooks, and the answers to messages that have no handler to go to:
 parameters that do not fit, requests before `initialize` or after `shutdown`.
 
 Invariant: every request gets exactly one response, whatever its parameters are. No text is
@@ -25,8 +25,9 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_method
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
-from slm_lsp.lsp.convert import ContentChange, edits_of
+from slm_lsp.lsp.convert import ContentChange, cell_of, edits_of
 from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore, Edit
+from slm_lsp.text.notebook import Notebooks
 from slm_lsp.text.position import Encoding
 from slm_lsp.types import DocumentSnapshot
 
@@ -44,6 +45,7 @@ class SlmProtocol(LanguageServerProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.documents = DocumentStore()
+        self.notebooks = Notebooks(self.documents)
         self.clock: Clock = SYSTEM_CLOCK
         self.initialized = False
         self.shut_down = False
@@ -144,6 +146,8 @@ class SlmProtocol(LanguageServerProtocol):
 
     @lsp_method(lsp.NOTEBOOK_DOCUMENT_DID_OPEN)
     def lsp_notebook_document__did_open(self, params: lsp.DidOpenNotebookDocumentParams) -> None:
+        notebook = params.notebook_document
+        self.notebooks.open(notebook.uri, map(cell_of, notebook.cells))
         self._open(params.cell_text_documents)
 
     @lsp_method(lsp.NOTEBOOK_DOCUMENT_DID_CHANGE)
@@ -153,20 +157,27 @@ class SlmProtocol(LanguageServerProtocol):
         cells = params.change.cells
         if cells is None:
             return
+        uri = params.notebook_document.uri
         if cells.structure is not None:
+            array = cells.structure.array
+            self.notebooks.splice(
+                uri, array.start, array.delete_count, map(cell_of, array.cells or [])
+            )
             self._close(cells.structure.did_close or [])
             self._open(cells.structure.did_open or [])
+        self.notebooks.turn(uri, map(cell_of, cells.data or []))
         for content in cells.text_content or []:
             self._change(content.document, content.changes)
 
     @lsp_method(lsp.NOTEBOOK_DOCUMENT_DID_CLOSE)
     def lsp_notebook_document__did_close(self, params: lsp.DidCloseNotebookDocumentParams) -> None:
+        self.notebooks.close(params.notebook_document.uri)
         self._close(params.cell_text_documents)
 
     def _open(self, items: Iterable[lsp.TextDocumentItem]) -> None:
         for item in items:
-            document = self.documents.open(item.uri, item.language_id, item.version, item.text)
-            self.on_open(document.snapshot())
+            self.documents.open(item.uri, item.language_id, item.version, item.text)
+            self.on_open(self.notebooks.snapshot(item.uri))
 
     def _change(
         self,

@@ -220,7 +220,7 @@ class SlmServer(LanguageServer):
         del self._idle[uri]
         document = self.latest(uri)
         if document is not None and self.completer is not None:
-            self.completer.idle(document.snapshot(), offset)
+            self.completer.idle(self.protocol.notebooks.snapshot(uri), offset)
 
     def _awake(self, uri: str) -> None:
         timer = self._idle.pop(uri, None)
@@ -248,7 +248,7 @@ class SlmServer(LanguageServer):
         budget_ms = self.config.invoked_budget_ms if invoked else self.config.automatic_budget_ms
         request = CompletionRequest(
             session=uri,
-            snapshot=document.snapshot(),
+            snapshot=self.protocol.notebooks.snapshot(uri),
             offset=document.offset_at((position.line, position.character)),
             trigger=trigger,
             deadline=Deadline(RECEIVED_MS.get() + budget_ms, self.protocol.clock),
