@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from slm_lsp.types import (
     Generation,
     ModelInfo,
     Origin,
+    StopRule,
     Text,
+    Trigger,
 )
 
 STAGES = (
@@ -90,7 +93,7 @@ async def test_each_end_has_its_reason_and_its_line(
     assert (line["reject"], line["origin"], line["n_chars"]) == (reason, None, 0)
     assert scene.trace.rejects == {reason: 1}
     # The next request is none the worse for it.
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     assert (await scene.complete()).completion is not None
     assert len(scene.lines()) == 2
 
@@ -134,9 +137,18 @@ async def test_a_line_and_a_block_end_differently(scene: Scene) -> None:
         scene.engine.enqueue("x")
         await scene.complete(fixture)
     line, block = (request.prompt for request in scene.engine.requests)
-    assert (line.max_tokens, line.stop.strings) == (Config().max_line_tokens, ("\n",))
     assert (block.max_tokens, block.stop.indent_columns) == (Config().max_block_tokens, 4)
-    assert block.stop.max_lines == Config().max_block_lines
+    assert (block.stop.max_lines, block.stop.line_opens) == (Config().max_block_lines, None)
+    # A line may turn out to open a block.
+    assert (line.max_tokens, line.stop.indent_columns) == (Config().max_block_tokens, 5)
+    assert (line.stop.max_lines, line.stop.line_opens) == (Config().max_block_lines, ":{([")
+    scene.engine.enqueue("x")
+    await scene.complete("# what it <CURSOR>\n")
+    comment = scene.engine.requests[-1].prompt
+    assert (comment.max_tokens, comment.stop) == (
+        Config().max_line_tokens,
+        StopRule(strings=("\n",)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +168,8 @@ async def test_the_document_moved_on(
 ) -> None:
     scene.engine.before_answer = lambda: setattr(scene, "text", latest)
     scene.engine.enqueue("x + 1")
-    outcome = await scene.complete(fixture)
+    request = replace(scene.request(fixture), trigger=Trigger.INVOKED)
+    outcome = await scene.completer.complete(request)
     if shown is None:
         assert (outcome.completion, outcome.reject) == (None, RejectReason.MOVED_ON)
         assert outcome.generation is not None
@@ -207,7 +220,7 @@ async def test_a_failing_stage_loses_no_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(f"slm_lsp.{stage}", failing(error("secret of the document")))
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     outcome = await scene.complete()
     assert (outcome.reject, outcome.detail) == (RejectReason.INTERNAL_ERROR, error.__name__)
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]

@@ -1,6 +1,6 @@
 """From a snapshot and an offset to a `CompletionContext`.
 
-Owns: choosing the stretch of text that is looked at, and deciding how much is wanted there.
+Owns: choosing the stretch of text that is looked at.
 
 Invariant: total: any text and any offset give a context. Looks at no more than
 `MAX_BEFORE` + `MAX_AFTER` characters around the cursor, besides the tree; without a tree the
@@ -27,16 +27,16 @@ from slm_lsp.context.lines import (
 )
 from slm_lsp.context.scan import Literal, Scan, scan
 from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at
+from slm_lsp.context.wanted import Here, wanted
 from slm_lsp.text.position import byte_offset
-from slm_lsp.text.whitespace import columns, unix_lines
-from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
+from slm_lsp.text.whitespace import unix_lines
+from slm_lsp.types import CompletionContext, DocumentSnapshot, Trigger
 
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Tree
 
 MAX_BEFORE = 5_000
 MAX_AFTER = 4_000
-_CLOSERS = frozenset(")]}>\"'`;,: \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,10 @@ def extract(
     offset: int,
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None = None,
+    trigger: Trigger = Trigger.INVOKED,
 ) -> CompletionContext:
-    """What the syntax around `offset` says; `stop` bounds the wait for the tree."""
+    """What the syntax around `offset` says; `stop` bounds the wait for the tree. What comes
+    by itself is wanted at fewer places than what somebody asks for."""
     text = snapshot.text
     offset = min(max(offset, 0), len(text))
     language = language_of(snapshot.language)
@@ -96,6 +98,8 @@ def extract(
     indent = indent_of(place.line) + inferred
     opener = _opener(language, place, found)
     block_indent = _block_indent(language, place, opener, indent)
+    around = (place.above, place.line, place.rest, place.below)
+    decided = wanted(Here(language, trigger, found, *around, opener, indent))
     return CompletionContext(
         prefix=text[:offset],
         suffix=text[offset:],
@@ -105,7 +109,10 @@ def extract(
         scope=_scope(language, place, found, at, block_indent),
         in_string=literal is Literal.STRING,
         in_comment=literal is Literal.COMMENT,
-        want=_want(place, opener, indent, literal),
+        want=decided.want,
+        unwanted=decided.unwanted,
+        opens=decided.opens,
+        trigger=trigger,
     )
 
 
@@ -206,25 +213,3 @@ def _scope(
         return names
     # A grammar may make something else of a definition that is being written.
     return max(names, enclosing.scope_in_lines(language, lines, block_indent), key=len)
-
-
-def _want(place: _Place, opener: Line | None, indent: str, literal: Literal) -> Want:
-    line, rest = place.line, place.rest
-    if _word(line[-1:]) and _word(rest[:1]):
-        return Want.NOTHING
-    if literal is not Literal.CODE or not _CLOSERS.issuperset(rest):
-        return Want.LINE
-    following = next((each for each in place.below if each.strip()), None)
-    if opener is not None:
-        has_body = following is not None and columns(following) > columns(opener.indent)
-        return Want.LINE if has_body else Want.BLOCK
-    if line.strip() or rest.strip():
-        return Want.LINE
-    adjacent = place.below[0] if place.below else ""
-    inserted = bool(adjacent.strip()) and columns(adjacent) >= columns(indent)
-    closing = adjacent.lstrip()[:1] in (")", "]", "}")
-    return Want.LINE if inserted and not closing else Want.BLOCK
-
-
-def _word(character: str) -> bool:
-    return character.isalnum() or character == "_"

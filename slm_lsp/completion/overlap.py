@@ -1,0 +1,102 @@
+"""What of a text stands behind the cursor already: on its line, and on the lines below.
+
+Owns: the comparison with the suffix. What stands above is `repetition`'s.
+
+Invariant: pure and total; text is only cut, at its end. Likeness that is not equality counts for
+telling lines only, and not where lines like these follow each other in the document.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import re
+
+from slm_lsp.completion.brackets import open_quote, scan, unpaired
+from slm_lsp.completion.likeness import MIN_TELLING_CHARS, alike, bare, is_telling
+from slm_lsp.completion.place import Place
+from slm_lsp.text.whitespace import columns
+
+MAX_OVERLAP_CHARS = 400
+# How far below a line may be that the text goes on with.
+MAX_LINES_BELOW = 4
+
+
+def trim_line_overlap(text: str, place: Place) -> str:
+    """Drop what the rest of the cursor's line repeats: the end of the text, or all of it
+    from where the end of a statement stands a second time."""
+    rest, body = place.rest.strip(), text.rstrip()
+    if not rest or not body:
+        return text
+    open_before = scan(place.before, place.language).open
+    if rest[-1] in ":;{" and open_before[-1:] not in ("(", "["):
+        for found in re.finditer(re.escape(rest), body):
+            if _complete(body[: found.start()], place):
+                return body[: found.start()]
+    behind = scan(place.after, place.language).reaching
+
+    def n_unpaired(candidate: str) -> int:
+        now = scan(candidate, place.language, open_before)
+        return len(now.strays) + sum(unpaired(behind, now.open))
+
+    for n_chars in range(min(len(rest), len(body), MAX_OVERLAP_CHARS), 0, -1):
+        kept, dropped = body[:-n_chars], rest[:n_chars]
+        # One or two letters are too likely to be the same by chance.
+        telling = n_chars >= 3 or not dropped.isalnum()
+        if telling and body.endswith(dropped) and n_unpaired(kept) <= n_unpaired(body):
+            return kept
+    return text
+
+
+def _complete(text: str, place: Place) -> bool:
+    """Whether nothing that the text opened is open at its end."""
+    return not scan(text, place.language).opened and open_quote(text, place.language) is None
+
+
+def trim_lines_below(text: str, place: Place) -> str:
+    """Cut before the first line that repeats the next line of the document, or where two lines
+    repeat two that follow soon in the same block."""
+    below = place.below
+    if not below:
+        return text
+    lines = text.split("\n")
+    whole = place.whole(lines)
+    near = _in_block(below[: MAX_LINES_BELOW + 1])
+    for i, line in enumerate(whole):
+        # What the user has begun may stand elsewhere at another indentation ("return None").
+        begun = i == 0 and bool(place.line.strip())
+        if _same_line(line, below[0], any_indent=not begun):
+            return "\n".join(lines[:i])
+        if _says_the_same(line, below[0], place, begun=begun) or _goes_on(whole[i : i + 2], near):
+            return "\n".join(lines[:i])
+    return text
+
+
+def _same_line(a: str, b: str, *, any_indent: bool) -> bool:
+    if a.strip() != b.strip():
+        return False
+    return a.rstrip() == b.rstrip() or (any_indent and len(a.strip()) >= MIN_TELLING_CHARS)
+
+
+def _says_the_same(line: str, below: str, place: Place, *, begun: bool) -> bool:
+    """Whether a line is the next one in other words."""
+    if columns(line) != columns(below) or not alike(line, below):
+        return False
+    if begun and bare(line) != bare(below):
+        return False
+    after = place.below[1:2] or [""]
+    return not alike(below, after[0]) and not alike((place.above or [""])[-1], below)
+
+
+def _in_block(below: list[str]) -> list[str]:
+    """The first of the lines below that no line left of them cuts off."""
+    n = next((i for i, line in enumerate(below) if columns(line) < columns(below[0])), len(below))
+    return below[:n]
+
+
+def _goes_on(pair: list[str], near: list[str]) -> bool:
+    """Whether two lines follow each other among the lines below."""
+    if len(pair) < 2 or not all(map(is_telling, pair)):
+        return False
+    pair = [line.rstrip() for line in pair]
+    return any([each.rstrip() for each in near[i : i + 2]] == pair for i in range(1, len(near)))
