@@ -88,8 +88,8 @@ def test_drift_is_where_code_is() -> None:
     check(fences, "Here is the code that you want:", "Here is the code that you want:", file="a.md")
     check('"""Text\n\n<CURSOR>\n"""\n', "Here is the code", "Here is the code")
     check("# Text\n# <CURSOR>\n", "Here is the code", "Here is the code")
-    docs = "/**\n * ```\n * x\n * ```\n */\nlet a = 1;\n<CURSOR>\n"
-    check(docs, "```\nlet b = 2;", "```\nlet b = 2;", file="a.js")
+    patch = "A = 1\n<CURSOR>\nB = '''\ndiff --git a/x b/x\n'''\n"
+    check(patch, "diff --git a/y b/y", "diff --git a/y b/y")
     markup = "const a = <p>\n  <CURSOR>\n</p>;\n"
     sentence = "This is the text that all the users are going to read."
     check(markup, sentence, sentence, file="a.jsx")
@@ -303,7 +303,7 @@ def test_loops_within_a_line(says: str, expect: str) -> None:
             "if x > 0 {\n        y()\n    }\n    z()",
             "if x > 0 {\n\t\ty()\n\t}\n\tz()",
         ),
-        ("a.go", "func f() {<CURSOR>\n}\n\nfunc g() {\n\tx()\n}\n", "\n  y()", "\n\ty()"),
+        ("a.go", "func f() {<CURSOR>\n}\n\nfunc g() {\n\tx()\n}\n", "\n    y()", "\n\ty()"),
         (
             "a.py",
             "def g():\n    pass\n\n\ndef f():\n    <CURSOR>\n",

@@ -65,7 +65,7 @@ def _is_meant(found: str, before: str, place: Place) -> bool:
     """Whether a line like this may stand here: in a string, a comment or markup."""
     around = place.before + place.after
     # The document has fences or a patch of its own; that other sentences are there says nothing.
-    if not found[0].isalpha() and found[:3] in around:
+    if not found[0].isupper() and found[:3] in around:
         return True
     if "</" in around:
         return True

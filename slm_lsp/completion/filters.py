@@ -20,7 +20,7 @@ from slm_lsp.completion.brackets import scan
 from slm_lsp.completion.place import Place
 from slm_lsp.engine.stopping import stop_at
 from slm_lsp.prompt.fim import stop_rule
-from slm_lsp.text.whitespace import columns, unix_lines
+from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import Finish, Trigger, Want
 
 Filter = Callable[[str, Place], str]
@@ -50,7 +50,7 @@ def cut_unfinished(text: str, place: Place) -> str:
         return text
     kept = ladder.down_to_boundary(text, place)
     first, line_break, _ = text.partition("\n")
-    if kept.strip() or not line_break or place.context.want is Want.BLOCK:
+    if len(kept) >= len(first) or not line_break or place.context.want is Want.BLOCK:
         return kept
     # Where a line was wanted it is there, whatever was to follow it.
     return first if not scan(first, place.language).opened else kept
@@ -58,8 +58,7 @@ def cut_unfinished(text: str, place: Place) -> str:
 
 def cut_to_wanted(text: str, place: Place) -> str:
     """Cut to the line or block that is wanted, whatever the engine made of its stop rule."""
-    context = place.context
-    end = stop_at(text, stop_rule(context, columns(context.block_indent), None))
+    end = stop_at(text, stop_rule(place.context, None))
     return text if end is None else text[:end]
 
 

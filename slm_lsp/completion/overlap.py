@@ -11,6 +11,7 @@ Threads: any.
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 from slm_lsp.completion.brackets import open_quote, scan, unpaired
 from slm_lsp.completion.likeness import MIN_TELLING_CHARS, alike, bare, is_telling
@@ -61,7 +62,7 @@ def trim_lines_below(text: str, place: Place) -> str:
         return text
     lines = text.split("\n")
     whole = place.whole(lines)
-    near = _in_block(below[: MAX_LINES_BELOW + 1])
+    near = [each.rstrip() for each in below[: MAX_LINES_BELOW + 1]]
     for i, line in enumerate(whole):
         # What the user has begun may stand elsewhere at another indentation ("return None").
         begun = i == 0 and bool(place.line.strip())
@@ -88,15 +89,10 @@ def _says_the_same(line: str, below: str, place: Place, *, begun: bool) -> bool:
     return not alike(below, after[0]) and not alike((place.above or [""])[-1], below)
 
 
-def _in_block(below: list[str]) -> list[str]:
-    """The first of the lines below that no line left of them cuts off."""
-    n = next((i for i, line in enumerate(below) if columns(line) < columns(below[0])), len(below))
-    return below[:n]
-
-
 def _goes_on(pair: list[str], near: list[str]) -> bool:
-    """Whether two lines follow each other among the lines below."""
+    """Whether two lines follow each other among the lines below, in the same block."""
     if len(pair) < 2 or not all(map(is_telling, pair)):
         return False
     pair = [line.rstrip() for line in pair]
-    return any([each.rstrip() for each in near[i : i + 2]] == pair for i in range(1, len(near)))
+    near = list(takewhile(lambda line: columns(line) >= columns(pair[0]), near))
+    return any(near[i : i + 2] == pair for i in range(1, len(near)))

@@ -28,7 +28,6 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
-from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -270,7 +269,7 @@ def _prompt(
     block = context.want is Want.BLOCK or bool(context.opens)
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
     anchored = anchor.shown(chosen.anchor, chosen.typed, context)
-    stop = fim.stop_rule(context, columns(context.block_indent), config.max_block_lines)
+    stop = fim.stop_rule(context, config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
     # What is blank in the document may not be to the anchor, and the other way round.
     return replace(prompt, fresh_line=fim.is_on_blank_line(context))

@@ -30,7 +30,7 @@ MAX_ECHO_LINES = 12
 # The lines that a file has once.
 _ONCE = re.compile(r"\s*(?:import|from|#\s*include|use|using|require)\b")
 
-_LOOP = re.compile(rf"(?P<part>[^\n]{{1,{MAX_LOOP_CHARS}}}?)(?P=part){{{MIN_LOOP_PARTS - 1},}}")
+_LOOP = re.compile(rf"(?P<part>[^\n]{{1,{MAX_LOOP_CHARS}}}?)(?P=part){{{MIN_LOOP_PARTS - 2},}}")
 _LETTER = re.compile(r"[^\W\d_]")
 _NAME = re.compile(r"\b[^\W\d]")
 _OPEN_END = re.compile(r"[\s,;.:(\[{+*/=<>|&-]+\Z")
@@ -93,8 +93,9 @@ def cut_loop(text: str, place: Place) -> str:
         if not _NAME.search(part) or not re.search(r"\W", part):
             continue  # a row of numbers, a rule of dashes, one long number
         # What a bracket or anything else comes behind was meant.
-        runs_out = part.startswith(text[found.end() :].rstrip())
-        n_parts = (found.end() - found.start()) // len(part)
+        left = text[found.end() :].rstrip()
+        runs_out = part.startswith(left)
+        n_parts = (found.end() - found.start()) // len(part) + bool(left)
         if n_parts >= (MIN_LOOP_PARTS if runs_out else MIN_SURE_LOOP_PARTS):
             return _OPEN_END.sub("", text[: found.start() + len(part)])
     return text

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from slm_lsp.text.whitespace import unix_lines
+from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import (
     CompletionContext,
     FimTemplate,
@@ -220,18 +220,21 @@ def is_on_blank_line(context: CompletionContext) -> bool:
     return not before.strip() and not after.strip()
 
 
-def stop_rule(context: CompletionContext, columns: int, max_lines: int | None) -> StopRule:
+def stop_rule(context: CompletionContext, max_lines: int | None) -> StopRule:
     """When a completion of this context is complete.
 
-    `columns` is the width of `context.block_indent`. Where one line is wanted, the block that its
-    first line may open lies deeper.
+    Where one line is wanted, the block that its first line may open lies deeper.
     """
+    # Next to tabs, a model may write four blanks where it means one.
+    tab_columns = 4 if "\t" in context.block_indent else StopRule().tab_columns
+    width = columns(context.block_indent, tab_columns)
     is_block = context.want is Want.BLOCK
     if not is_block and not context.opens:
         return StopRule(strings=("\n",))
     return StopRule(
         strings=("\n\n",),
-        indent_columns=columns if is_block else columns + 1,
+        indent_columns=width if is_block else width + 1,
         max_lines=max_lines,
+        tab_columns=tab_columns,
         line_opens=context.opens or None,
     )
