@@ -89,15 +89,16 @@ def wanted(here: Here) -> Wanted:
     if here.found.literal is not Literal.CODE or here.rest.strip(CLOSERS):
         return Wanted(Want.LINE)
     following = next((each for each in here.below if each.strip()), "")
-    if here.opener is not None:
-        if columns(following) > columns(here.opener.indent):
-            return Wanted(Want.LINE)
+    has_body = here.opener is not None and columns(following) > columns(here.opener.indent)
+    if has_body and here.line.strip():
+        return Wanted(Want.LINE)
+    if here.opener is not None and not has_body:
         # What stands on the opening line itself is all that the block holds.
         begun = bool(here.line.strip()) and bool(here.opens)
         return Wanted(Want.BLOCK, opens=here.opens + "\n" if begun else "")
     # A block that is not there yet may be written where no deeper line follows.
     opens = here.opens if columns(following) <= columns(here.indent) else ""
-    if here.line.strip() or here.rest.strip() or _is_item(here):
+    if has_body or here.line.strip() or here.rest.strip() or _is_item(here):
         return Wanted(Want.LINE, opens=opens)
     adjacent = here.below[0] if here.below else ""
     inserted = bool(adjacent.strip()) and columns(adjacent) >= columns(here.indent)
