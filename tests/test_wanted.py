@@ -84,7 +84,8 @@ ENDED, BARE = Unwanted.STATEMENT_ENDED, Unwanted.NO_CONTEXT
         # Nothing to go by.
         ("<CURSOR>", BARE),
         ("\n\n<CURSOR>\n", BARE),
-        ("x = <CURSOR>", BARE),
+        ("{<CURSOR>", BARE),
+        ("x = <CURSOR>", None),
         ("return <CURSOR>", BARE),
         ("import <CURSOR>", BARE),
         ("import os\n<CURSOR>", None),

@@ -24,10 +24,7 @@ CLOSERS = ")]}>\"'`;,: \t"
 # Of a text behind the cursor that is longer, an editor would show the two in one heap. llama.vim
 # (autoload/llama.vim) asks for nothing either where more than 8 characters follow.
 MAX_BEHIND_CHARS = 8
-# Less than this around the cursor says nothing of what is to come; three characters of a word
-# count: `import os` does, `return` does not.
-MIN_WORD_CHARS = 5
-COUNTED_CHARS = 3
+# How much is looked at to see whether there is anything.
 ENOUGH_CHARS = 400
 
 # A statement that is not one without the block behind it.
@@ -134,10 +131,11 @@ def _is_word(character: str) -> bool:
 
 
 def _says_anything(here: Here) -> bool:
-    """Whether the document holds more than a scrap."""
+    """Whether the document holds more than a word or a sign: `x =` and `import os` do."""
     near = here.above + here.line + here.rest + "".join(here.below[:20])
-    words = re.findall(r"\w+", near.strip()[:ENOUGH_CHARS])
-    return sum(min(len(word), COUNTED_CHARS) for word in words) >= MIN_WORD_CHARS
+    near = near.strip()[:ENOUGH_CHARS]
+    words = re.findall(r"\w+", near)
+    return len(words) > 1 or (bool(words) and re.search(r"[^\w\s]", near) is not None)
 
 
 def _behind(here: Here) -> str:
