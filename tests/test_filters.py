@@ -84,6 +84,9 @@ def test_drift(says: str, expect: str | RejectReason) -> None:
 
 def test_drift_is_where_code_is() -> None:
     fences = "Some text and some more.\n\n<CURSOR>\n"
+    prose = "x = 1\nThis is what we all have been waiting for\n<CURSOR>\n"
+    sentence = "This is the text that all the users are going to read."
+    check(prose, sentence, sentence)
     check(fences, "```python", "```python", file="a.md")
     check(fences, "Here is the code that you want:", "Here is the code that you want:", file="a.md")
     check('"""Text\n\n<CURSOR>\n"""\n', "Here is the code", "Here is the code")
@@ -91,7 +94,6 @@ def test_drift_is_where_code_is() -> None:
     patch = "A = 1\n<CURSOR>\nB = '''\ndiff --git a/x b/x\n'''\n"
     check(patch, "diff --git a/y b/y", "diff --git a/y b/y")
     markup = "const a = <p>\n  <CURSOR>\n</p>;\n"
-    sentence = "This is the text that all the users are going to read."
     check(markup, sentence, sentence, file="a.jsx")
 
 
@@ -200,6 +202,7 @@ def test_brackets_are_no_evidence() -> None:
         ),
         ("print('one line')\n<CURSOR>\n", "print('two lines')", "print('two lines')"),
         # Imports and definitions.
+        ("import os\n\nclass One:\n    x = 1\n\n\n<CURSOR>\n", "class One:", "class One:"),
         ("import os\nimport sys\n<CURSOR>\n", "import os", RejectReason.DEFINED_ALREADY),
         ("import os\nimport sys\n<CURSOR>\n", "import re\nimport os", "import re"),
         (
@@ -367,6 +370,8 @@ def test_white_space(file: str, fixture: str, says: str, expect: str) -> None:
         ("a.py", 'def f():\n    <CURSOR>\n    more.\n    """\n', '"""Return it.', '"""Return it.'),
         ("a.py", 'x = """a <CURSOR>\n', "b", "b"),
         ("a.js", "const a = <CURSOR>\n", "`one ${b}", "`one ${b}`"),
+        ("a.js", "const a = one.<CURSOR>\n", "two`", "two`"),
+        ("a.py", "x = f(<CURSOR>\n", 'rf"""one', 'rf"""one"""'),
     ],
 )
 def test_the_end_of_a_string(

@@ -10,9 +10,14 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
+
 from slm_lsp.completion.brackets import open_quote, quotes_in, scan, unpaired
 from slm_lsp.completion.place import Place
 from slm_lsp.types import Finish
+
+# What a string stands behind.
+_BEFORE_STRING = re.compile(r"(?:^|[\n=(\[{,:+]|\breturn)[ \t]*(?:\$|\b[A-Za-z]{1,2})?\Z")
 
 
 def cut_stray_quote(text: str, place: Place) -> str:
@@ -72,11 +77,13 @@ def close_quote(text: str, place: Place) -> str:
     quote = open_quote(text, place.language)
     if quote is None or quote.mark not in place.language.long_quotes:
         return text
+    if not _BEFORE_STRING.search(text[: quote.at]):
+        return text  # it rather ends a string that began far above
     if len(quotes_in(place.after, quote.mark)) % 2:
         return text  # it is closed further down
     body = text.rstrip()
     if not body[quote.at + len(quote.mark) :].strip():
-        return text[: quote.at]
+        return text[: max(0, text.rfind("\n", 0, quote.at))]
     if "\n" not in body[quote.at :]:
         return body + quote.mark
     whole = place.line + place.context.inferred_indent + text

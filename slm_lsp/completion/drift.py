@@ -30,6 +30,7 @@ _NO_CODE = re.compile(
     r"|(?:This|The (?:above|following|given)) (?:code|function|program|script|class|method) \w+ \w+"
     r"|[A-Z][\w'-]*,?(?: [\w'`-]+,?){5,}[.:]$"
 )
+_PROSE = re.compile(r"[\w'`-]+[,.]?(?: [\w'`\"()/-]+[,.]?){4,}$|\"\"\"|'''")
 # A comment that stands where code should.
 _BLOCK_COMMENT_LINE = re.compile(r"\*(?:\s|/|$)")
 
@@ -51,6 +52,8 @@ def cut_drift(text: str, place: Place) -> str:
     """Cut before a line of Markdown, of a patch or of an answer in a chat, where code is."""
     if place.language.prose or place.context.in_string or place.context.in_comment:
         return text
+    if _PROSE.match((place.above or [""])[-1].strip()):
+        return text  # a string or comment that began too far above to be seen
     at = 0
     for i, line in enumerate(text.split("\n")):
         begun = i == 0 and bool(place.line.strip())

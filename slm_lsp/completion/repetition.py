@@ -127,7 +127,8 @@ def cut_again_defined(text: str, place: Place) -> str:
         return text
     lines = text.split("\n")
     for i, line in enumerate(place.whole(lines)):
-        once = _ONCE.match(line) or begins(place.language.header, line)
+        # Without parameters it may be a namespace, which goes on where it is opened again.
+        once = _ONCE.match(line) or ("(" in line and begins(place.language.header, line))
         if once and is_telling(line) and line.rstrip() in _block_above(place, columns(line)):
             return "\n".join(_before(lines, i, place))
     return text
