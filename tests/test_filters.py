@@ -122,6 +122,25 @@ def test_comments_only(file: str, fixture: str, says: str, expect: str | RejectR
     check(fixture, says, expect, file=file)
 
 
+# What stands behind
+
+
+@pytest.mark.parametrize(
+    ("fixture", "says", "expect"),
+    [
+        ("load(<CURSOR>, timeout = 10)\n", "url, timeout=10)", "url"),
+        ("load(<CURSOR>timeout = 10)\n", "url, timeout=10)", "url,"),
+        ("load(<CURSOR>, mode='binary')\n", 'url, mode="binary")', "url"),
+        ("return <CURSOR>one.total(of, the, items)\n", "one.total(of, all, the, items)", None),
+        # Another value is another argument's.
+        ("load(<CURSOR>, timeout=10)\n", "url, timeout=20", "url, timeout=20"),
+        ("load(<CURSOR>b=2)\n", "a=2, ", "a=2,"),
+    ],
+)
+def test_the_rest_of_the_line(fixture: str, says: str, expect: str | None) -> None:
+    check(fixture, says, expect if expect is not None else RejectReason.REPEATS_REST)
+
+
 # What stands below
 
 

@@ -21,6 +21,7 @@ from slm_lsp.text.whitespace import columns
 MAX_OVERLAP_CHARS = 400
 # How far below a line may be that the text goes on with.
 MAX_LINES_BELOW = 4
+_CLOSERS = ")]}:"
 
 
 def trim_line_overlap(text: str, place: Place) -> str:
@@ -46,7 +47,25 @@ def trim_line_overlap(text: str, place: Place) -> str:
         telling = n_chars >= 3 or not dropped.isalnum()
         if telling and body.endswith(dropped) and n_unpaired(kept) <= n_unpaired(body):
             return kept
-    return text
+    at = _spelled_otherwise(body, rest)
+    return text if at is None or n_unpaired(body[:at]) > n_unpaired(body) else body[:at]
+
+
+def _spelled_otherwise(body: str, rest: str) -> int | None:
+    """Where the end of a text says what stands behind the cursor, in other white space or quotes,
+    or the text as a whole with a word more."""
+    # The brackets that would close a second time are gone already.
+    wanted = bare(rest).rstrip(_CLOSERS)
+    if not is_telling(wanted) or len(rest) > MAX_OVERLAP_CHARS:
+        return None
+    if alike(body, rest):
+        return 0
+    starts = range(max(0, len(body) - 2 * len(rest)), len(body))
+    at = next((i for i in starts if bare(body[i:]).rstrip(_CLOSERS) == wanted), None)
+    if at is not None and bare(rest[0]):
+        # The comma before it belongs to what stays.
+        return len(body) - len(body[at:].lstrip(" ,;"))
+    return at
 
 
 def _complete(text: str, place: Place) -> bool:
