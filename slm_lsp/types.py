@@ -59,6 +59,15 @@ class Want(StrEnum):
     BLOCK = "block"
 
 
+class Unwanted(StrEnum):
+    """Why no text is wanted at the cursor."""
+
+    INSIDE_WORD = "inside_word"
+    TEXT_BEHIND = "text_behind"
+    STATEMENT_ENDED = "statement_ended"
+    NO_CONTEXT = "no_context"
+
+
 class EngineState(StrEnum):
     """Life of an engine, as users and traces see it."""
 
@@ -113,7 +122,9 @@ class CompletionContext:
     one inferred from syntax where the line is still empty. `inferred_indent` is the part
     of it that the document does not hold yet and the completion must insert.
     `scope` names the enclosing definitions, outermost first. `block_indent` is the
-    indentation (text) below which a block completion has ended.
+    indentation (text) below which a block completion has ended. `unwanted` says why nothing is
+    wanted; `opens` are the endings of a first line that let the text go on, see
+    `StopRule.line_opens`: empty where nothing is decided anew.
     """
 
     prefix: str
@@ -127,6 +138,9 @@ class CompletionContext:
     want: Want = Want.BLOCK
     language: str = ""
     snippets: tuple[Snippet, ...] = ()
+    unwanted: Unwanted | None = None
+    opens: str = ""
+    trigger: Trigger = Trigger.INVOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +168,15 @@ class StopRule:
     `indent`: a complete line that starts left of this many columns ends the text before
     it; None switches the rule off. Tabs count to the next multiple of `tab_columns`.
     `max_lines`: the text ends before the line break that would start one more line.
+    `line_opens`: the first line ends the text unless it ends with one of these characters, white
+    space aside; a blank first line counts as a line break. None switches the rule off.
     """
 
     strings: tuple[str, ...] = ()
     indent_columns: int | None = None
     max_lines: int | None = None
     tab_columns: int = 8
+    line_opens: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from completer_scene import BLOCK, BUDGET_MS, LINE, Scene, failing
 
 from slm_lsp.completion.completer import RESERVE_MS
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
@@ -26,11 +28,14 @@ from slm_lsp.trace import KEYS
 from slm_lsp.types import (
     Completion,
     EngineState,
+    FimTemplate,
     Finish,
     Generation,
     ModelInfo,
     Origin,
+    StopRule,
     Text,
+    Trigger,
 )
 
 STAGES = (
@@ -90,7 +95,7 @@ async def test_each_end_has_its_reason_and_its_line(
     assert (line["reject"], line["origin"], line["n_chars"]) == (reason, None, 0)
     assert scene.trace.rejects == {reason: 1}
     # The next request is none the worse for it.
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     assert (await scene.complete()).completion is not None
     assert len(scene.lines()) == 2
 
@@ -113,11 +118,56 @@ async def test_an_engine_that_is_not_ready_is_not_asked(
     assert scene.lines()[0]["detail"] == "no such file"
 
 
-async def test_inside_a_word_nothing_is_asked(scene: Scene) -> None:
-    outcome = await scene.complete("na<CURSOR>me = 1\n")
-    assert outcome.reject is RejectReason.INSIDE_WORD
+NOWHERE = {
+    "na<CURSOR>me = 1\n": RejectReason.INSIDE_WORD,
+    "<CURSOR>name = 1\n": RejectReason.TEXT_BEHIND,
+    "name = f(1)<CURSOR>\n": RejectReason.STATEMENT_ENDED,
+    "<CURSOR>\n": RejectReason.NO_CONTEXT,
+}
+
+
+@pytest.mark.parametrize(("fixture", "reason"), NOWHERE.items())
+async def test_where_nothing_is_wanted_nothing_is_asked(
+    tmp_path: Path, fixture: str, reason: RejectReason
+) -> None:
+    scene = Scene(tmp_path, replace(PLAIN, lexical=True))
+    for state in (EngineState.READY, EngineState.LOADING):
+        scene.engine.state = state
+        outcome = await scene.complete(fixture)
+        assert outcome.reject is reason
     assert scene.engine.requests == []
-    assert scene.lines()[0]["want"] == "nothing"
+    assert [line["want"] for line in scene.lines()] == ["nothing", "nothing"]
+    scene.close()
+
+
+@pytest.mark.parametrize("fixture", NOWHERE)
+async def test_who_asks_by_hand_is_answered(scene: Scene, fixture: str) -> None:
+    scene.engine.enqueue("x")
+    request = replace(scene.request(fixture), trigger=Trigger.INVOKED)
+    outcome = await scene.completer.complete(request)
+    asked = NOWHERE[fixture] is not RejectReason.INSIDE_WORD
+    assert (len(scene.engine.requests), outcome.completion is not None) == (asked, asked)
+
+
+async def test_what_is_trifling_by_itself_is_not_remembered_as_silence(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, replace(PLAIN, reuse=True))
+    for _ in range(2):
+        scene.engine.enqueue("x")
+    assert (await scene.complete()).reject is RejectReason.TRIFLE
+    request = replace(scene.request(), trigger=Trigger.INVOKED)
+    assert (await scene.completer.complete(request)).completion is not None
+    scene.close()
+
+
+async def test_the_models_own_control_texts_are_cut(scene: Scene) -> None:
+    template = FimTemplate("own", ("<A>", "{suffix}", "<B>", "{prefix}"), ("<C>",))
+    assert scene.engine.info is not None
+    scene.engine.info = replace(scene.engine.info, template=template)
+    for special in ("<A>", "<B>", "<C>"):
+        scene.engine.enqueue("total" + special)
+        outcome = await scene.complete()
+        assert outcome.completion is not None
+        assert outcome.completion.text == "total"
 
 
 async def test_the_engine_must_leave_time_for_the_answer(scene: Scene) -> None:
@@ -134,9 +184,18 @@ async def test_a_line_and_a_block_end_differently(scene: Scene) -> None:
         scene.engine.enqueue("x")
         await scene.complete(fixture)
     line, block = (request.prompt for request in scene.engine.requests)
-    assert (line.max_tokens, line.stop.strings) == (Config().max_line_tokens, ("\n",))
     assert (block.max_tokens, block.stop.indent_columns) == (Config().max_block_tokens, 4)
-    assert block.stop.max_lines == Config().max_block_lines
+    assert (block.stop.max_lines, block.stop.line_opens) == (Config().max_block_lines, None)
+    # A line may turn out to open a block.
+    assert (line.max_tokens, line.stop.indent_columns) == (Config().max_block_tokens, 5)
+    assert (line.stop.max_lines, line.stop.line_opens) == (Config().max_block_lines, ":{([")
+    scene.engine.enqueue("x")
+    await scene.complete("# what it <CURSOR>\n")
+    comment = scene.engine.requests[-1].prompt
+    assert (comment.max_tokens, comment.stop) == (
+        Config().max_line_tokens,
+        StopRule(strings=("\n",)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +215,8 @@ async def test_the_document_moved_on(
 ) -> None:
     scene.engine.before_answer = lambda: setattr(scene, "text", latest)
     scene.engine.enqueue("x + 1")
-    outcome = await scene.complete(fixture)
+    request = replace(scene.request(fixture), trigger=Trigger.INVOKED)
+    outcome = await scene.completer.complete(request)
     if shown is None:
         assert (outcome.completion, outcome.reject) == (None, RejectReason.MOVED_ON)
         assert outcome.generation is not None
@@ -207,7 +267,7 @@ async def test_a_failing_stage_loses_no_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(f"slm_lsp.{stage}", failing(error("secret of the document")))
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     outcome = await scene.complete()
     assert (outcome.reject, outcome.detail) == (RejectReason.INTERNAL_ERROR, error.__name__)
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]

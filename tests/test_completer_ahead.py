@@ -115,7 +115,7 @@ async def test_a_cut_text_is_finished_for_the_next_keystroke(cut: BackgroundScen
     await cut_short(cut)
     first, again = cut.engine.requests
     assert again.prompt.max_tokens == CARRY_ON_TOKENS
-    assert dataclasses.replace(again.prompt, max_tokens=48) == first.prompt
+    assert dataclasses.replace(again.prompt, max_tokens=first.prompt.max_tokens) == first.prompt
     assert again.priority is Priority.SPECULATIVE
     assert again.deadline.remaining_ms() == BACKGROUND_MS
     assert again.cancel is not first.cancel
@@ -196,7 +196,7 @@ async def test_a_failure_in_the_background_harms_nobody(
     cut.engine.enqueue(RuntimeError("a bug"))
     await cut.landed()
     assert "work in the background failed" in caplog.text
-    cut.engine.enqueue("y")
+    cut.engine.enqueue("ys")
     assert (await cut.complete(AT.format("z + "))).completion is not None
 
 
@@ -238,7 +238,7 @@ async def test_behind_a_cut_text_the_larger_context_is_read(slow: BackgroundScen
     assert (read.priority, read.prompt.max_tokens) == (Priority.WARMUP, 0)
     assert length(read) > 2 * length(first)
     # The next one is answered from it.
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     assert (await slow.complete(LONG.format("y + "))).completion is not None
     after = slow.engine.requests[-1]
     assert after.priority is Priority.INTERACTIVE
@@ -268,7 +268,7 @@ async def test_typing_what_is_shown_interrupts_the_reading(
     assert (again.document, again.priority) == (read.document, Priority.WARMUP)
     assert length(again) > length(read)
     assert not again.cancel.cancelled
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     await slow.complete(LONG.format("y"))
     assert again.cancel.cancelled
 
@@ -304,7 +304,7 @@ async def test_another_documents_request_does_not_take_its_reading(slow: Backgro
     slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE))
     await slow.complete(LONG.format(""))
     await slow.background.asked.wait()
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     request, slow.text = slow.request(AT.format("y")), LONG.replace("<CURSOR>", "").format("")
     other = dataclasses.replace(request.snapshot, uri="file:///b.py")
     await slow.completer.complete(dataclasses.replace(request, session="b", snapshot=other))
@@ -342,7 +342,7 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
     slow.engine.enqueue("x + 1 + value")
     await slow.landed()
     assert slow.background.of(Priority.WARMUP) == []
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     await slow.complete(LONG.format("y"))
     last = slow.engine.requests[-1]
     assert last.prompt.segments[:-1] == first.richer[0].segments[:-1]
@@ -352,9 +352,9 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
 async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> None:
     slow.engine.enqueue(Superseded())
     await slow.complete(LONG.format(""))
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     await slow.complete(LONG.format("y"))
-    slow.engine.enqueue("z")
+    slow.engine.enqueue("zs")
     await slow.complete(LONG.format("yy"))
     asked = slow.background.of(Priority.INTERACTIVE)
     assert [bool(each.richer) for each in asked] == [True, True, False]
@@ -427,7 +427,7 @@ async def test_an_idle_document_is_read_where_it_was_edited(warm: BackgroundScen
     texts = "".join(each.text for each in request.prompt.segments if isinstance(each, Text))
     assert texts.startswith("def f(x):\n    return")
     # The next request of the session ends it.
-    warm.engine.enqueue("x")
+    warm.engine.enqueue("xs")
     real = dataclasses.replace(warm.request(AT.format("")), session=URI)
     assert (await warm.completer.complete(real)).completion is not None
     assert request.cancel.cancelled

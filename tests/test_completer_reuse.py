@@ -54,7 +54,7 @@ async def test_typing_through_asks_once(scene: Scene) -> None:
         "def f(x):\n    return x + 1<CURSOR>\n",
         "def g(x):\n    return x<CURSOR>\n",
         "def f(x):\n    return x<CURSOR>\n\n\n",
-        "def f(x):\n    <CURSOR>return\n",
+        "def f(x):\n    <CURSOR>\n    return\n",
     ],
 )
 async def test_anything_else_asks_again(scene: Scene, fixture: str) -> None:
@@ -84,20 +84,20 @@ async def test_a_closed_document_is_forgotten(scene: Scene) -> None:
 
 
 async def test_silence_is_remembered_until_the_text_changes(scene: Scene) -> None:
-    for says in ("", "x"):
+    for says in ("", "xs"):
         scene.engine.enqueue(says)
     assert shown(await scene.complete(AT.format(""))) is RejectReason.EMPTY
     assert shown(await scene.complete(AT.format(""))) is RejectReason.REMEMBERED_EMPTY
     assert len(scene.engine.requests) == 1
-    assert shown(await scene.complete(AT.format("1 + "))) == ("x", Origin.MODEL)
+    assert shown(await scene.complete(AT.format("1 + "))) == ("xs", Origin.MODEL)
     assert scene.lines()[1]["reject"] == "remembered_empty"
 
 
 async def test_silence_for_want_of_time_is_not_remembered(scene: Scene) -> None:
     scene.engine.enqueue(Generation("", Finish.DEADLINE))
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     assert shown(await scene.complete(AT.format(""))) is RejectReason.NO_TIME
-    assert shown(await scene.complete(AT.format(""))) == ("x", Origin.MODEL)
+    assert shown(await scene.complete(AT.format(""))) == ("xs", Origin.MODEL)
 
 
 async def test_who_asks_by_hand_is_not_given_a_cut_text(scene: Scene) -> None:

@@ -105,17 +105,17 @@ async def test_a_parse_is_told_to_stop(
     answers: list[bool] = []
     original = extraction.extract
 
-    def look(snapshot: Any, offset: int, trees: Any, stop: Callable[[], bool]) -> Any:
+    def look(snapshot: Any, offset: int, trees: Any, stop: Callable[[], bool], *more: Any) -> Any:
         answers.append(stop())
         if why == "late":
             scene.clock.advance(BUDGET_MS * PARSE_SHARE + 1e-6)
         else:
             scene.cancel.cancel()
         answers.append(stop())
-        return original(snapshot, offset, trees, stop)
+        return original(snapshot, offset, trees, stop, *more)
 
     monkeypatch.setattr(extraction, "extract", look)
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     # The text alone still gives an answer.
     assert (await scene.complete()).completion is not None
     assert answers == [False, True]
@@ -172,8 +172,8 @@ async def test_parsing_is_caught_up_with_but_gives_way(
             return super().tree(snapshot, stop, hurried=hurried)
 
     monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Watched)
-    scene.engine.enqueue("x")
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
+    scene.engine.enqueue("xs")
     await scene.complete()
     second = asyncio.create_task(scene.complete())
     await asyncio.sleep(0)

@@ -282,12 +282,26 @@ def test_a_blank_line_wants_text(marked: str, blank: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("want", "expect"),
+    ("fields", "expect"),
     [
-        (Want.LINE, StopRule(strings=("\n",))),
-        (Want.NOTHING, StopRule(strings=("\n",))),
-        (Want.BLOCK, StopRule(strings=("\n\n",), indent_columns=4, max_lines=9)),
+        ({"want": Want.LINE}, StopRule(strings=("\n",))),
+        ({"want": Want.NOTHING}, StopRule(strings=("\n",))),
+        ({"want": Want.BLOCK}, StopRule(strings=("\n\n",), indent_columns=4, max_lines=9)),
+        (
+            {"want": Want.BLOCK, "opens": ":\n"},
+            StopRule(strings=("\n\n",), indent_columns=4, max_lines=9, line_opens=":\n"),
+        ),
+        # A block that the line opens lies deeper than the line.
+        (
+            {"want": Want.LINE, "opens": ":{"},
+            StopRule(strings=("\n\n",), indent_columns=5, max_lines=9, line_opens=":{"),
+        ),
+        (
+            {"want": Want.BLOCK, "block_indent": "\t\t"},
+            StopRule(strings=("\n\n",), indent_columns=8, max_lines=9, tab_columns=4),
+        ),
     ],
 )
-def test_stop_rule(want: Want, expect: StopRule) -> None:
-    assert fim.stop_rule(context("x", want=want), columns=4, max_lines=9) == expect
+def test_stop_rule(fields: dict[str, Any], expect: StopRule) -> None:
+    said = context("x", **{"block_indent": "    ", **fields})
+    assert fim.stop_rule(said, max_lines=9) == expect

@@ -125,7 +125,7 @@ async def test_a_request_of_another_protocol() -> None:
 async def test_ids_of_any_kind_come_back(msg_id: Any) -> None:
     async with FakeEditor() as editor:
         await editor.start()
-        await editor.open("x = 1\n")
+        await editor.open("\nx = 1\n")
         editor.expect(msg_id)
         editor.engine.enqueue("")
         await editor.send({"jsonrpc": "2.0", "id": msg_id, **completion()})
@@ -208,7 +208,7 @@ async def check_text(text: str, at: Json | None = None) -> None:
         editor.engine.enqueue("x")
         for item in await editor.inline(at or end):
             assert editor.accept_inline(item)
-        change = {"range": {"start": ORIGIN, "end": ORIGIN}, "text": "\ud83d# \0 😀\n"}
+        change = {"range": {"start": ORIGIN, "end": ORIGIN}, "text": "\ud83dx=# \0 😀\n"}
         await editor.change(change)
         editor.engine.enqueue("x")
         await editor.popup(ORIGIN)

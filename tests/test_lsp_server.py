@@ -56,7 +56,7 @@ async def check(
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_answers_in_the_clients_units(encoding: str) -> None:
-    await check("x = '😀é' + <CURSOR>\n", "y", "x = '😀é' + y\n", encoding)
+    await check("x = '😀é' + <CURSOR>\n", "ys", "x = '😀é' + ys\n", encoding)
     await check("# 漢字\n'𝒳', 名<CURSOR>", "前 = 1", "# 漢字\n'𝒳', 名前 = 1", encoding)
 
 
@@ -116,7 +116,7 @@ async def test_a_popup_item_replaces_the_word_before_the_cursor() -> None:
     await check_replaces("x = 名.pri<CURSOR>", "nt(1)", "pri", "print(1)")
     await check_replaces("x = 名前<CURSOR>", ".f()", "名前", "名前.f()")
     await check_replaces("x = (<CURSOR>", "'a b'", "", "'a b'")
-    await check_replaces("x =<CURSOR>", " 1", "", "1")
+    await check_replaces("x =<CURSOR>", " 12", "", "12")
 
 
 async def test_crlf_documents_get_crlf() -> None:

@@ -8,17 +8,18 @@ Invariant: no model; what is expected is what a user would want, whatever filter
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
 
-from slm_lsp.completion import filters
+from slm_lsp.completion import closing, drift, filters, indentation, overlap, repetition
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.postprocess import FILTERS, RejectReason, apply
 from slm_lsp.context.extract import extract
 from slm_lsp.context.languages import language_of, language_of_path
 from slm_lsp.context.syntax import SyntaxTrees
-from slm_lsp.types import DocumentSnapshot, Finish
+from slm_lsp.types import DocumentSnapshot, Finish, Snippet, Trigger
 
 TREES = SyntaxTrees()
 
@@ -30,6 +31,9 @@ def check(
     *,
     finish: Finish = Finish.STOP,
     file: str = "a.py",
+    trigger: Trigger = Trigger.INVOKED,
+    snippets: tuple[str, ...] = (),
+    specials: tuple[str, ...] = (),
 ) -> None:
     """The document with `<CURSOR>`, what the model says there, and what is shown of it."""
     before, cursor, after = fixture.partition("<CURSOR>")
@@ -38,8 +42,10 @@ def check(
     uri = f"file:///{PurePath(file)}"
     TREES.forget(uri)
     snapshot = DocumentSnapshot(uri, 1, language, before + after)
-    context = extract(snapshot, len(before), TREES)
-    assert apply(says, Place.of(context, finish, language_of(language))) == expect
+    context = extract(snapshot, len(before), TREES, trigger=trigger)
+    context = replace(context, snippets=tuple(Snippet("b", each) for each in snippets))
+    place = Place.of(context, finish, language_of(language))
+    assert apply(says, replace(place, specials=specials)) == expect
 
 
 def test_a_good_text_is_shown_as_it_is() -> None:
@@ -272,7 +278,7 @@ def test_finished_text_is_not_cut(finish: Finish) -> None:
         ("a\ud83d", "a"),
         ("a  # \u202e", "a  #"),
         ("a = '🙂'", "a = '🙂'"),
-        ("\tb", "\tb"),
+        ("a\tb", "a\tb"),
     ],
 )
 def test_what_is_no_text_is_not_shown(says: str, expect: str | RejectReason) -> None:
@@ -313,7 +319,9 @@ def test_inferred_indentation_is_put_in_front() -> None:
 
 
 def test_each_filter_has_a_reason_and_each_reason_a_filter() -> None:
-    public = {name for name in vars(filters) if name.startswith(("cut_", "trim_", "drop_"))}
+    modules = (closing, drift, filters, indentation, overlap, repetition)
+    verbs = ("cut_", "trim_", "drop_", "fit_", "close_")
+    public = {name for module in modules for name in vars(module) if name.startswith(verbs)}
     assert {each.__name__ for each, _ in FILTERS} == public
-    named = {reason for _, reason in FILTERS}
-    assert len(named) == len(FILTERS) - 1  # `empty` is that of two
+    named = [reason for _, reason in FILTERS if reason is not RejectReason.EMPTY]
+    assert len(named) == len(set(named))

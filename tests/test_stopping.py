@@ -19,6 +19,7 @@ END = "<END>"
 LINE = StopRule(strings=("\n",))
 BLOCK = StopRule(strings=("\n\n",), indent_columns=4, max_lines=4)
 INDENT = StopRule(indent_columns=4)
+FIRST = StopRule(indent_columns=4, line_opens=":(")
 TABS = StopRule(indent_columns=8, tab_columns=4)
 
 
@@ -68,6 +69,19 @@ def check(rule: StopRule, marked: str) -> None:
         (INDENT, "a {\n    b\n} else {\n    c<END>\nd"),
         (INDENT, "a(\n    b\n):\n    c<END>\nd"),
         (INDENT, "a(\n    b\n)  \r<END>\n"),
+        # the first line decides whether there are more
+        (FIRST, "x = 1"),
+        (FIRST, "x = 1<END>\n    b"),
+        (FIRST, "<END>\n    b"),
+        (FIRST, "if x:\n    b\n"),
+        (FIRST, "if x: \r\n    b<END>\nc"),
+        (FIRST, "f(\n    b,\n)<END>\nc"),
+        (FIRST, "f(\n    b,\n)"),
+        (FIRST, "):<END>\nb"),
+        (FIRST, "f(b)<END>\n"),
+        (StopRule(indent_columns=4, line_opens=":\n"), "\n    b\n    c<END>\nd"),
+        (StopRule(indent_columns=4, line_opens=":\n"), " return 1<END>\n    c"),
+        (StopRule(line_opens=""), "a:<END>\nb"),
         # together: what generation meets first
         (BLOCK, "a\n    b<END>\n\nc"),
         (BLOCK, "a\n    b<END>\nc\n\n"),
@@ -90,6 +104,7 @@ RULES = st.builds(
     indent_columns=st.none() | st.integers(0, 8),
     max_lines=st.none() | st.integers(0, 4),
     tab_columns=st.sampled_from([1, 4, 8]),
+    line_opens=st.none() | st.text(":)\n", max_size=2),
 )
 
 

@@ -63,7 +63,8 @@ INFOS = st.builds(
     template=st.none() | TEMPLATES,
 )
 SEGMENTS = st.lists(st.builds(Special) | st.builds(Text), max_size=4).map(tuple)
-PROMPTS = st.builds(Prompt, segments=SEGMENTS, stop=st.builds(StopRule))
+RULES = st.builds(StopRule, line_opens=st.none() | st.text(max_size=3))
+PROMPTS = st.builds(Prompt, segments=SEGMENTS, stop=RULES)
 MESSAGES = st.one_of(
     st.builds(Hello),
     st.builds(Cancel),

@@ -34,17 +34,20 @@ from slm_lsp.types import (
 
 
 class Answers:
-    """See the module. `end_of_word` knows the words of the open files."""
+    """See the module. `end_of_word` knows the words of the open files, `specials` the control
+    texts of the model's template."""
 
     def __init__(
         self,
         policy: Policy,
         latest_text: Callable[[str], str | None] | None,
         end_of_word: Callable[[str], str | None],
+        specials: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._policy = policy
         self._latest_text = latest_text
         self._end_of_word = end_of_word
+        self._specials = specials
         self._typed_through = TypedThrough()
 
     def remembered(self, request: CompletionRequest) -> Outcome | None:
@@ -117,7 +120,7 @@ class Answers:
         self, snapshot: DocumentSnapshot, context: CompletionContext, finish: Finish
     ) -> Place:
         place = Place.of(context, finish, language_of(context.language or snapshot.language))
-        return replace(place, end_of_word=self._end_of_word)
+        return replace(place, end_of_word=self._end_of_word, specials=self._specials())
 
     def _fitted(
         self,

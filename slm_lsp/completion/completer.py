@@ -34,6 +34,7 @@ from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
+from slm_lsp.prompt import fim
 from slm_lsp.prompt.plan import Speed
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import (
@@ -71,7 +72,9 @@ class Completer:
         self.tally = Tally()
         self.policy = policy
         self._preparer = Preparer(anchored=policy.anchors)
-        self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
+        self._answers = Answers(
+            policy, latest_text, self._preparer.end_of_word, self._control_texts
+        )
         self._flights = Flights()
         self._patience = Patience()
         self._ahead = Ahead(self, self._preparer, self._answers, self._flights)
@@ -133,7 +136,13 @@ class Completer:
             return Outcome(None, RejectReason.NO_TIME, detail="the request came too late")
         model = self.engine.info if unready is None else None
         target = Target(
-            request.snapshot, request.offset, deadline, request.cancel, model, speed=self.speed()
+            request.snapshot,
+            request.offset,
+            deadline,
+            request.cancel,
+            model,
+            speed=self.speed(),
+            trigger=request.trigger,
         )
         with span.stage("prepare"):
             prepared = await self._preparer.prepare(target, self.config, span)
@@ -145,6 +154,8 @@ class Completer:
         if self.policy.lexical:
             guess = self._preparer.guess(request.snapshot, request.offset)
         self._preparer.follow(request.snapshot)
+        if prepared.context.unwanted is not None:
+            return Outcome(None, RejectReason(prepared.context.unwanted))
         outcome = unready or await self._generated(request, prepared, span)
         if outcome.completion is None and outcome.reject in UNANSWERED and guess is not None:
             with span.stage("lexical"):
@@ -156,6 +167,11 @@ class Completer:
         """What the engine takes for a token."""
         stats = self.engine.stats()
         return Speed(stats.prefill_ms_per_token, stats.decode_ms)
+
+    def _control_texts(self) -> tuple[str, ...]:
+        """What the model's prompts are put together with."""
+        info = self.engine.info
+        return fim.control_texts(self._preparer.template_of(info)) if info is not None else ()
 
     def _unready(self) -> Outcome | None:
         """Why the engine cannot be asked, if it cannot."""
@@ -172,8 +188,8 @@ class Completer:
         self, request: CompletionRequest, prepared: Prepared, span: Span
     ) -> Outcome:
         """The model's answer."""
-        if prepared.prompt is None or prepared.chosen is None:
-            return Outcome(None, RejectReason.INSIDE_WORD)
+        assert prepared.prompt is not None
+        assert prepared.chosen is not None
         job = GenerationRequest(
             session=request.session,
             prompt=prepared.prompt,

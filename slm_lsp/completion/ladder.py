@@ -17,6 +17,7 @@ import re
 from slm_lsp.completion.brackets import open_quote, scan
 from slm_lsp.completion.place import Place
 from slm_lsp.context.languages import Blocks
+from slm_lsp.context.wanted import WANTS_BLOCK
 
 QUOTES = "\"'`"
 # Of an expression that long, no earlier boundary would say much.
@@ -31,12 +32,6 @@ _WANTS_MORE = re.compile(
     r"except|extends|finally|fn|for|from|func|function|go|if|impl|implements|import|in|instanceof|"
     r"interface|is|lambda|let|match|new|not|of|or|raise|struct|switch|throw|try|typeof|until|use|"
     r"var|while|with|yield)\Z"
-)
-# A statement that is not one without the block behind it.
-_WANTS_BLOCK = re.compile(
-    r"\s*(?:[}\])]\s*)*(?:(?:async|export|pub|public|private|protected|static|default)\s+)*"
-    r"(?:catch|class|def|do|elif|else|except|finally|fn|for|func|function|if|impl|interface|"
-    r"match|struct|switch|try|unless|until|while|with)\b"
 )
 _LINE_WANTS_MORE = re.compile(r"(?:[-+*/%=<>&|^~?.,(\[{\\@]|(?<![:\w]):)\Z")
 _ENDS_ITSELF = re.compile(r"(?:\+\+|--|\*/|/>)\Z")
@@ -97,7 +92,7 @@ def _stands(text: str, place: Place) -> bool:
     """Whether a piece that ends with an operand needs nothing behind it."""
     first, _, last = (place.line + text).rpartition("\n")
     begun_before = not first and bool(place.line.strip())
-    if not begun_before and _WANTS_BLOCK.match(last):
+    if not begun_before and WANTS_BLOCK.match(last):
         return False
     return _closed(text, place) and not _WANTS_MORE.search(last)
 

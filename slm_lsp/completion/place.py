@@ -9,7 +9,7 @@ Threads: any.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import UNKNOWN, Language
@@ -29,7 +29,8 @@ class Place:
     """A context, how the generation ended, and the text on both sides of the cursor.
 
     `before` begins with a whole line and holds no inferred indentation. `end_of_word` gives
-    what makes a word of the open files of a beginning, None if that is not sure.
+    what makes a word of the open files of a beginning, None if that is not sure. `specials`
+    are the control texts of the model's own template.
     """
 
     context: CompletionContext
@@ -38,6 +39,7 @@ class Place:
     before: str
     after: str
     end_of_word: Callable[[str], str | None] = no_word
+    specials: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, context: CompletionContext, finish: Finish, language: Language = UNKNOWN) -> Place:
@@ -49,6 +51,10 @@ class Place:
         if len(context.prefix) > LOOK_CHARS:
             before = before[before.find("\n") + 1 :]
         return cls(context, finish, language, before, after)
+
+    def whole(self, lines: Sequence[str]) -> list[str]:
+        """The lines of a text, the first with what stands before it."""
+        return [self.line + self.context.inferred_indent + lines[0], *lines[1:]]
 
     @property
     def line(self) -> str:

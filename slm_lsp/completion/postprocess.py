@@ -2,9 +2,10 @@
 
 Owns: why nothing is shown, and how a text is put into the document.
 
-Invariant: pure and total. No text is added but by `put`: the inferred indentation, the
-document's own line ends, and the line break that belongs before a closing bracket. What is
-returned does not repeat what stands behind the cursor.
+Invariant: pure and total. No text is added but the end of a word or string (`filters`,
+`closing`) and, by `put`: the inferred indentation, the document's own line ends, and the line
+break that belongs before a closing bracket. What is returned does not repeat what stands behind
+the cursor.
 
 Threads: any; called on the event loop.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from slm_lsp.completion import filters
+from slm_lsp.completion import closing, drift, filters, indentation, overlap, repetition
 from slm_lsp.completion.brackets import CLOSING
 from slm_lsp.completion.place import Place
 from slm_lsp.types import CompletionContext, Finish
@@ -24,6 +25,9 @@ class RejectReason(StrEnum):
 
     # No text was asked for, or none came.
     INSIDE_WORD = "inside_word"
+    TEXT_BEHIND = "text_behind"
+    STATEMENT_ENDED = "statement_ended"
+    NO_CONTEXT = "no_context"
     NO_TIME = "no_time"
     EMPTY = "empty"
     REMEMBERED_EMPTY = "remembered_empty"
@@ -35,25 +39,43 @@ class RejectReason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     # A filter left nothing of the text, or the document no place for it.
     GARBLED = "garbled"
+    SPECIAL_TOKEN = "special_token"
+    DRIFT = "drift"
     UNFINISHED = "unfinished"
     STRAY_QUOTE = "stray_quote"
     STRAY_CLOSER = "stray_closer"
     REPEATS_REST = "repeats_rest"
     REPEATS_BELOW = "repeats_below"
     REPEATS_ABOVE = "repeats_above"
+    DEFINED_ALREADY = "defined_already"
+    PROMPT_ECHO = "prompt_echo"
+    LOOP = "loop"
+    COMMENT_ONLY = "comment_only"
+    UNCLOSED_QUOTE = "unclosed_quote"
+    TRIFLE = "trifle"
     MOVED_ON = "moved_on"
 
 
 FILTERS: tuple[tuple[filters.Filter, RejectReason], ...] = (
     (filters.cut_garbled, RejectReason.GARBLED),
+    (drift.cut_specials, RejectReason.SPECIAL_TOKEN),
+    (drift.cut_drift, RejectReason.DRIFT),
     (filters.cut_unfinished, RejectReason.UNFINISHED),
-    (filters.cut_to_line, RejectReason.EMPTY),
-    (filters.cut_stray_quote, RejectReason.STRAY_QUOTE),
-    (filters.cut_stray_closer, RejectReason.STRAY_CLOSER),
-    (filters.trim_line_overlap, RejectReason.REPEATS_REST),
-    (filters.trim_lines_below, RejectReason.REPEATS_BELOW),
-    (filters.drop_repeats, RejectReason.REPEATS_ABOVE),
+    (filters.cut_to_wanted, RejectReason.EMPTY),
+    (indentation.fit_start, RejectReason.EMPTY),
+    (indentation.fit_indentation, RejectReason.EMPTY),
+    (closing.cut_stray_quote, RejectReason.STRAY_QUOTE),
+    (closing.cut_stray_closer, RejectReason.STRAY_CLOSER),
+    (overlap.trim_line_overlap, RejectReason.REPEATS_REST),
+    (overlap.trim_lines_below, RejectReason.REPEATS_BELOW),
+    (repetition.drop_repeats, RejectReason.REPEATS_ABOVE),
+    (repetition.cut_again_defined, RejectReason.DEFINED_ALREADY),
+    (repetition.cut_echo, RejectReason.PROMPT_ECHO),
+    (repetition.cut_loop, RejectReason.LOOP),
+    (drift.drop_comments, RejectReason.COMMENT_ONLY),
+    (closing.close_quote, RejectReason.UNCLOSED_QUOTE),
     (filters.trim_end, RejectReason.EMPTY),
+    (filters.drop_trifle, RejectReason.TRIFLE),
 )
 
 

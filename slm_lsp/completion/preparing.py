@@ -28,7 +28,6 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
-from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -36,6 +35,7 @@ from slm_lsp.types import (
     FimTemplate,
     ModelInfo,
     Prompt,
+    Trigger,
     Want,
 )
 
@@ -66,7 +66,7 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where to look, for whom: `model` None asks for no prompt. What is supposed is read without
-    a tree, so that the document's own stays."""
+    a tree, so that the document's own stays. What is read ahead is read wherever it is."""
 
     snapshot: DocumentSnapshot
     offset: int
@@ -75,6 +75,7 @@ class Target:
     model: ModelInfo | None
     kind: Kind = Kind.NOW
     speed: Speed = UNKNOWN
+    trigger: Trigger = Trigger.AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,9 @@ class Preparer:
             return target.cancel.cancelled or parse_until.expired()
 
         trees = None if target.kind is Kind.SUPPOSED else self._syntax()
+        trigger = Trigger.INVOKED if target.kind is Kind.AHEAD else target.trigger
         with span.stage("context"):
-            context = extract(target.snapshot, target.offset, trees, stop)
+            context = extract(target.snapshot, target.offset, trees, stop, trigger)
         span.note(want=context.want)
         if context.want is Want.NOTHING or target.model is None or template is None:
             return Prepared(context)
@@ -264,10 +266,10 @@ def _prompt(
     template: FimTemplate,
     config: Config,
 ) -> Prompt:
-    block = context.want is Want.BLOCK
+    block = context.want is Want.BLOCK or bool(context.opens)
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
     anchored = anchor.shown(chosen.anchor, chosen.typed, context)
-    stop = fim.stop_rule(context, columns(context.block_indent), config.max_block_lines)
+    stop = fim.stop_rule(context, config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
     # What is blank in the document may not be to the anchor, and the other way round.
     return replace(prompt, fresh_line=fim.is_on_blank_line(context))

@@ -1,6 +1,6 @@
 """From a snapshot and an offset to a `CompletionContext`.
 
-Owns: choosing the stretch of text that is looked at, and deciding how much is wanted there.
+Owns: choosing the stretch of text that is looked at.
 
 Invariant: total: any text and any offset give a context. Looks at no more than
 `MAX_BEFORE` + `MAX_AFTER` characters around the cursor, besides the tree; without a tree the
@@ -21,7 +21,6 @@ from slm_lsp.context.indent import infer_indent
 from slm_lsp.context.languages import Blocks, Language, language_of
 from slm_lsp.context.lines import (
     Line,
-    closes_block,
     indent_of,
     lines_above,
     opens_block,
@@ -29,16 +28,16 @@ from slm_lsp.context.lines import (
 )
 from slm_lsp.context.scan import Literal, Scan, scan
 from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at, part_of
+from slm_lsp.context.wanted import Here, wanted
 from slm_lsp.text.position import byte_offset
-from slm_lsp.text.whitespace import columns, unix_lines
-from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
+from slm_lsp.text.whitespace import unix_lines
+from slm_lsp.types import CompletionContext, DocumentSnapshot, Trigger
 
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Tree
 
 MAX_BEFORE = 5_000
 MAX_AFTER = 4_000
-_CLOSERS = frozenset(")]}>\"'`;,: \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,13 @@ def extract(
     offset: int,
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None = None,
+    trigger: Trigger = Trigger.INVOKED,
 ) -> CompletionContext:
-    """What the syntax around `offset` says; `stop` bounds the wait for the tree."""
+    """What the syntax around `offset` says; `stop` bounds the wait for the tree. What comes
+    by itself is wanted at fewer places than what somebody asks for."""
     text = snapshot.text
     offset = min(max(offset, 0), len(text))
-    context = _around(snapshot, offset, trees, stop)
+    context = _around(snapshot, offset, trees, stop, trigger)
     return replace(context, prefix=snapshot.preamble + text[:offset], suffix=text[offset:])
 
 
@@ -95,6 +96,7 @@ def _around(
     offset: int,
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None,
+    trigger: Trigger,
 ) -> CompletionContext:
     """The context, but for prefix and suffix."""
     language = language_of(snapshot.language)
@@ -106,10 +108,10 @@ def _around(
             language=inner.language,
             text=snapshot.text[inner.start : inner.end],
         )
-        return _around(part, offset - inner.start, trees, stop)
+        return _around(part, offset - inner.start, trees, stop, trigger)
     text = snapshot.text
     magic = is_magic(snapshot, text[text.rfind("\n", 0, offset) + 1 : offset + MAX_AFTER])
-    context = _of_text(language, without_magic(snapshot), offset, trees, stop)
+    context = _of_text(language, without_magic(snapshot), offset, trees, stop, trigger)
     # What hides a magic line is a comment; what stands there is none.
     return replace(context, in_comment=False) if magic else context
 
@@ -120,6 +122,7 @@ def _of_text(
     offset: int,
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None,
+    trigger: Trigger,
 ) -> CompletionContext:
     """The context in a text that is all in one language, but for prefix and suffix."""
     text = snapshot.text
@@ -134,6 +137,8 @@ def _of_text(
     indent = indent_of(place.line) + inferred
     opener = _opener(language, place, found)
     block_indent = _block_indent(language, place, opener, indent)
+    around = (place.above, place.line, place.rest, place.below)
+    decided = wanted(Here(language, trigger, found, *around, opener, indent))
     return CompletionContext(
         prefix="",
         suffix="",
@@ -143,7 +148,10 @@ def _of_text(
         scope=_scope(language, place, found, at, block_indent),
         in_string=literal is Literal.STRING,
         in_comment=literal is Literal.COMMENT,
-        want=_want(language, place, opener, indent, literal),
+        want=decided.want,
+        unwanted=decided.unwanted,
+        opens=decided.opens,
+        trigger=trigger,
         language=snapshot.language,
     )
 
@@ -245,31 +253,3 @@ def _scope(
         return names
     # A grammar may make something else of a definition that is being written.
     return max(names, enclosing.scope_in_lines(language, lines, block_indent), key=len)
-
-
-def _want(
-    language: Language, place: _Place, opener: Line | None, indent: str, literal: Literal
-) -> Want:
-    line, rest = place.line, place.rest
-    if _word(line[-1:]) and _word(rest[:1]):
-        return Want.NOTHING
-    if literal is not Literal.CODE or not _CLOSERS.issuperset(rest):
-        return Want.LINE
-    following = next((each for each in place.below if each.strip()), None)
-    if opener is not None:
-        has_body = (
-            following is not None
-            and columns(following) > columns(opener.indent)
-            and not closes_block(language, following)
-        )
-        return Want.LINE if has_body else Want.BLOCK
-    if line.strip() or rest.strip():
-        return Want.LINE
-    adjacent = place.below[0] if place.below else ""
-    inserted = bool(adjacent.strip()) and columns(adjacent) >= columns(indent)
-    closing = adjacent.lstrip()[:1] in (")", "]", "}") or closes_block(language, adjacent)
-    return Want.LINE if inserted and not closing else Want.BLOCK
-
-
-def _word(character: str) -> bool:
-    return character.isalnum() or character == "_"

@@ -30,10 +30,22 @@ def stop_at(text: str, rule: StopRule) -> int | None:
     kept, and the text ends behind it.
     """
     hits = [(at + len(s), at) for s in rule.strings if (at := text.find(s)) >= 0]
-    in_lines = _line_hit(text, rule)
-    if in_lines is not None:
-        hits.append(in_lines)
+    in_lines = (_first_line_hit(text, rule), _line_hit(text, rule))
+    hits.extend(hit for hit in in_lines if hit is not None)
     return min(hits)[1] if hits else None
+
+
+def opens(first_line: str, endings: str) -> bool:
+    """Whether more is to follow a first line that is whole, see `StopRule.line_opens`."""
+    return (first_line.rstrip() or "\n")[-1] in endings
+
+
+def _first_line_hit(text: str, rule: StopRule) -> Hit | None:
+    """The hit of a first line that is all there is to say."""
+    end = text.find("\n")
+    if rule.line_opens is None or end < 0 or opens(text[:end], rule.line_opens):
+        return None
+    return end + 1, end
 
 
 def _line_hit(text: str, rule: StopRule) -> Hit | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from slm_lsp.text.whitespace import unix_lines
+from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import (
     CompletionContext,
     FimTemplate,
@@ -125,6 +125,11 @@ def sentinels(template: FimTemplate) -> tuple[str, ...]:
     return tuple(part for part in template.layout if part not in ("{prefix}", "{suffix}"))
 
 
+def control_texts(template: FimTemplate) -> tuple[str, ...]:
+    """What a model may spell out of a template: its sentinels, and what ends a generation."""
+    return (*sentinels(template), *template.stop)
+
+
 def choose_template(info: ModelInfo) -> FimTemplate:
     """The registry's template, or the family the vocabulary shows, or the prefix alone."""
     if info.template is not None:
@@ -215,11 +220,21 @@ def is_on_blank_line(context: CompletionContext) -> bool:
     return not before.strip() and not after.strip()
 
 
-def stop_rule(context: CompletionContext, columns: int, max_lines: int) -> StopRule:
+def stop_rule(context: CompletionContext, max_lines: int | None) -> StopRule:
     """When a completion of this context is complete.
 
-    `columns` is the width of `context.block_indent`.
+    Where one line is wanted, the block that its first line may open lies deeper.
     """
-    if context.want is not Want.BLOCK:
+    # Next to tabs, a model may write four blanks where it means one.
+    tab_columns = 4 if "\t" in context.block_indent else StopRule().tab_columns
+    width = columns(context.block_indent, tab_columns)
+    is_block = context.want is Want.BLOCK
+    if not is_block and not context.opens:
         return StopRule(strings=("\n",))
-    return StopRule(strings=("\n\n",), indent_columns=columns, max_lines=max_lines)
+    return StopRule(
+        strings=("\n\n",),
+        indent_columns=width if is_block else width + 1,
+        max_lines=max_lines,
+        tab_columns=tab_columns,
+        line_opens=context.opens or None,
+    )
