@@ -17,6 +17,7 @@ from collections.abc import Callable
 from slm_lsp.completion import ladder
 from slm_lsp.completion.brackets import open_quote, quotes_in, scan, unpaired
 from slm_lsp.completion.place import Place
+from slm_lsp.secrets.redaction import prints_secret
 from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import Finish, Want
 
@@ -26,6 +27,8 @@ Filter = Callable[[str, Place], str]
 MIN_TELLING_CHARS = 8
 MAX_REPEATED_LINES = 4
 MAX_OVERLAP_CHARS = 400
+# Of what stands before the cursor: the line, and a key over several lines that it may be in.
+SECRET_LOOK_CHARS = 1200
 
 # Line feed, tab and what is seen as it is: no control characters, no half of a surrogate
 # pair, no replacement character, no line end but ours, nothing that turns the direction of
@@ -172,6 +175,12 @@ def _before(lines: list[str], at: int, place: Place) -> list[str]:
     while at > 0 and columns(whole[at]) > columns(whole[at - 1]):
         at -= 1
     return lines[:at]
+
+
+def drop_secret(text: str, place: Place) -> str:
+    """Nothing of a text that would spell a secret, alone or with what stands around it."""
+    near = place.before[-SECRET_LOOK_CHARS:] + place.context.inferred_indent
+    return "" if prints_secret(near, text, place.rest) else text
 
 
 def trim_end(text: str, place: Place) -> str:

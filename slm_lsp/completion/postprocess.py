@@ -24,6 +24,7 @@ class RejectReason(StrEnum):
 
     # No text was asked for, or none came.
     INSIDE_WORD = "inside_word"
+    SECRET_FILE = "secret_file"
     NO_TIME = "no_time"
     EMPTY = "empty"
     REMEMBERED_EMPTY = "remembered_empty"
@@ -41,6 +42,7 @@ class RejectReason(StrEnum):
     REPEATS_REST = "repeats_rest"
     REPEATS_BELOW = "repeats_below"
     REPEATS_ABOVE = "repeats_above"
+    SECRET = "secret"
     MOVED_ON = "moved_on"
 
 
@@ -53,6 +55,7 @@ FILTERS: tuple[tuple[filters.Filter, RejectReason], ...] = (
     (filters.trim_line_overlap, RejectReason.REPEATS_REST),
     (filters.trim_lines_below, RejectReason.REPEATS_BELOW),
     (filters.drop_repeats, RejectReason.REPEATS_ABOVE),
+    (filters.drop_secret, RejectReason.SECRET),
     (filters.trim_end, RejectReason.EMPTY),
 )
 

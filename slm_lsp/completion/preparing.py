@@ -28,6 +28,7 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
+from slm_lsp.prompt.redacted import without_secrets
 from slm_lsp.text.whitespace import columns
 from slm_lsp.trace import Span
 from slm_lsp.types import (
@@ -267,6 +268,9 @@ def _prompt(
     block = context.want is Want.BLOCK
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
     anchored = anchor.shown(chosen.anchor, chosen.typed, context)
+    # The only way into a prompt: no secret gets to the engine, or to what it keeps on the disk.
+    anchored, n_shown = without_secrets(anchored, n_typed or 0)
+    n_typed = None if n_typed is None else n_shown
     stop = fim.stop_rule(context, columns(context.block_indent), config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
     # What is blank in the document may not be to the anchor, and the other way round.

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from slm_lsp.secrets.spans import KEY, PASSWORD, Secret
 
-_PASSWORD_NAMES = r"passw(?:or)?d|passphrase|pwd|db_?pass"
+_PASSWORD_NAMES = r"passw(?:or)?d|passphrase|pwd|db_?pass(?!w)"
 _KEY_NAMES = (
-    r"secret|token|credential|api[_-]?key|(?:access|auth|private|encrypt(?:ion)?|sign(?:ing)?|"
+    r"secret(?:[_-]?(?:access[_-]?)?key)?|token|credential|api[_-]?key|(?:access|auth|private|encrypt(?:ion)?|sign(?:ing)?|"
     r"account|client|service|master|shared|session|license|db|database|storage)[_-]?key|"
     r"connection[_-]?string|webhook[_-]?url"
 )
@@ -34,14 +34,13 @@ QUOTED = re.compile(
     r"""(?:(?P=quote)|$)"""
 )
 # `export DB_PASSWORD=…`, `- TOKEN=…`, `ENV KEY=…`, and the query of a URL or a connection string.
-BARE = re.compile(
-    rf"""(?i){_NAME}(?P<sign>)=(?P<quote>)(?P<value>[^\s"'`,;&<>(){{}}\[\]]{{6,}})"""
-)
+BARE = re.compile(rf"""(?i){_NAME}(?P<sign>)=(?P<quote>)(?P<value>[^\s"'`,;&<>(){{}}\[\]]{{6,}})""")
 # YAML, properties, INI, and flags of a command.
 SPACED = re.compile(
     rf"""(?i)(?:^\s*(?:-\s+)?["']?[\w.-]*|--[\w-]*?){_NAME}["']?(?P<sign>:\s|\s*=\s|\s)\s*"""
     r"""(?P<quote>)(?P<value>[^\s"'`,;<>(){}\[\]]{6,})\s*(?:[#;].*)?$"""
 )
+SHELL = re.compile(r"\s*(?:export|set|ENV|ARG|-)\s+\w+=")
 URL = re.compile(r"""://[^\s:/?#\[\]@"'`<>]*:([^\s:/?#@"'`<>]+)@""")
 # One of these is in every telling name, and in few other lines.
 _TELLING = ("pass", "pwd", "secret", "token", "key", "credential", "connection", "webhook")
@@ -57,9 +56,12 @@ _NO_VALUE = re.compile(
 )
 # Words that are no password though they stand where one does.
 _WORDS = frozenset(
-    "string text hidden input required optional password passwd passphrase secret token bearer "
-    "username login default number integer boolean object value unknown invalid private public "
-    "disabled enabled session cookie header basic digest oauth".split()
+    [
+        *("string", "text", "hidden", "input", "required", "optional", "bearer", "username"),
+        *("login", "default", "number", "integer", "boolean", "object", "value", "unknown"),
+        *("invalid", "private", "public", "disabled", "enabled", "session", "cookie", "header"),
+        *("basic", "digest", "oauth"),
+    ]
 )
 _IDENTIFIER = re.compile(r"[A-Za-z]+(?:[_.:/ -]?[A-Za-z]+)*\d?")
 
@@ -68,13 +70,13 @@ def in_line(line: str) -> Iterator[Secret]:
     """The values in a line that are given to telling names, and passwords in URLs."""
     if "://" in line:
         for found in URL.finditer(line):
-            if not _NO_VALUE.search(found[1]) and found[1].lower() not in {*_WORDS, "pass", "pw"}:
+            if not _NO_VALUE.search(found[1]) and not _is_name(found[1]):
                 yield Secret(found.start(1), found.end(1), PASSWORD)
     if not is_telling(line):
         return
     for form in (QUOTED, BARE, SPACED):
         for found in form.finditer(line):
-            if _is_secret(found, form is QUOTED):
+            if _is_secret(found, form is QUOTED or SHELL.match(line) is not None):
                 placeholder = PASSWORD if found["password"] else KEY
                 yield Secret(found.start("value"), found.end("value"), placeholder)
 
@@ -85,7 +87,8 @@ def is_telling(line: str) -> bool:
     return any(each in plain for each in _TELLING)
 
 
-def _is_secret(found: re.Match[str], quoted: bool) -> bool:
+def _is_secret(found: re.Match[str], is_literal: bool) -> bool:
+    """Whether what a name is given is a secret; what is no literal may be another name."""
     value = found["value"]
     if _NO_VALUE.search(value):
         return False
@@ -95,8 +98,8 @@ def _is_secret(found: re.Match[str], quoted: bool) -> bool:
     if found["more"] or found["sign"] in (",", "("):
         return bool(found["password"]) and not found["more"] and looks_chosen(value)
     if found["password"]:
-        return looks_chosen(value) or (quoted and _is_word(value))
-    return quoted and len(value) >= MIN_KEY_CHARS and looks_chosen(value)
+        return looks_chosen(value) or (is_literal and _is_word(value))
+    return is_literal and len(value) >= MIN_KEY_CHARS and looks_chosen(value)
 
 
 def looks_random(value: str) -> bool:
@@ -104,9 +107,9 @@ def looks_random(value: str) -> bool:
     if len(value) < MIN_RANDOM_CHARS or _IDENTIFIER.fullmatch(value):
         return False
     n_digits = sum(map(str.isdigit, value))
-    if n_digits < 2 or n_digits == len(value) or not value.isascii():
+    if n_digits == 0 or n_digits == len(value) or not value.isascii():
         return False
-    return entropy(value) >= 3.0
+    return entropy(value) >= (3.0 if n_digits > 1 else 4.0)
 
 
 def looks_chosen(value: str) -> bool:
@@ -120,14 +123,13 @@ def looks_chosen(value: str) -> bool:
     return has_digit or has_sign
 
 
+def _is_name(value: str) -> bool:
+    """Whether a value only says what stands there: "password", "userPass", "string"."""
+    return value.lower() in _WORDS or (value.isalpha() and is_telling(value))
+
+
 def _is_word(value: str) -> bool:
-    plain = value.lower()
-    return (
-        len(value) >= MIN_PASSWORD_CHARS
-        and value.isalpha()
-        and plain not in _WORDS
-        and not is_telling(plain)
-    )
+    return len(value) >= MIN_PASSWORD_CHARS and value.isalpha() and not _is_name(value)
 
 
 def entropy(text: str) -> float:

@@ -95,7 +95,9 @@ FORMATS = (
     Format("linear", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
     Format("notion", "ntn_ secret_", START + r"(?:ntn_[A-Za-z0-9]{40,}|secret_[A-Za-z0-9]{43})"),
     Format("sentry", "sntry", r"sntry[us]_[A-Za-z0-9+/=_-]{40,}"),
-    Format("grafana", "glsa_ glc_", r"(?:glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[A-Za-z0-9+/]{32,})"),
+    Format(
+        "grafana", "glsa_ glc_", r"(?:glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[A-Za-z0-9+/]{32,})"
+    ),
     Format("new relic", "NRAK-", r"NRAK-[A-Z0-9]{27}"),
     # Models
     Format(
@@ -118,7 +120,9 @@ FORMATS = (
         r"xox[abpr]-\d{8,}[\w-]*",
     ),
     Format("slack hook", "hooks.slack.com", r"hooks\.slack\.com/services/(T\w+/B\w+/\w+)"),
-    Format("discord", ".", START + r"[MNO][a-zA-Z\d_-]{23,25}\.[a-zA-Z\d_-]{6}\.[a-zA-Z\d_-]{27,38}"),
+    Format(
+        "discord", ".", START + r"[MNO][a-zA-Z\d_-]{23,25}\.[a-zA-Z\d_-]{6}\.[a-zA-Z\d_-]{27,38}"
+    ),
     Format("discord hook", "/api/webhooks/", r"/api/webhooks/\d+/([\w-]{60,})"),
     Format("telegram", ":", r"(?<![\w:])\d{8,10}:[0-9A-Za-z_-]{35}(?![\w-])"),
     Format(

@@ -46,9 +46,14 @@ TELLING_FOLDERS = frozenset(("secrets", ".secrets", "credentials"))
 EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist", ".env.*.example")
 
 SOURCES = frozenset(
-    "py pyi pyx ipynb js jsx mjs cjs ts tsx mts cts vue svelte go rs java kt kts scala groovy clj "
-    "c h cc cpp cxx hh hpp hxx m mm cs fs vb rb php swift lua sh bash zsh fish ps1 sql html htm css "
-    "scss less hs ml mli zig ex exs erl dart r jl pl pm nim v md rst adoc tex proto graphql".split()
+    [
+        *("py", "pyi", "pyx", "ipynb", "js", "jsx", "mjs", "cjs", "ts", "tsx", "mts", "cts"),
+        *("vue", "svelte", "go", "rs", "java", "kt", "kts", "scala", "groovy", "clj", "c", "h"),
+        *("cc", "cpp", "cxx", "hh", "hpp", "hxx", "m", "mm", "cs", "fs", "vb", "rb", "php"),
+        *("swift", "lua", "sh", "bash", "zsh", "fish", "ps", "sql", "html", "htm", "css"),
+        *("scss", "less", "hs", "ml", "mli", "zig", "ex", "exs", "erl", "dart", "r", "jl"),
+        *("pl", "pm", "nim", "v", "md", "rst", "adoc", "tex", "proto", "graphql"),
+    ]
 )
 _SEPARATORS = re.compile(r"[/\\]+")
 _BEFORE_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?://[^/]*)?")

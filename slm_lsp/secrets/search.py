@@ -24,6 +24,7 @@ MAX_KEPT_CHARS = 400
 # Shorter lines hold nothing that could be told from other text.
 MIN_LINE_CHARS = 12
 
+KEY_MARK = "PRIVATE KEY"
 BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 # What is in a key that stands on one line, with its line ends written out.
@@ -34,7 +35,9 @@ BODY = re.compile(
     r"""|\s*["'`]?([A-Za-z-]+:\s.*?)["'`]?[\s\\+,;]*|\s*"""
 )
 # In keys as OpenSSL, OpenSSH and GnuPG write them all lines but the last are as long.
-KEY_LINE = re.compile(r"""\s*["'`]?([A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70})(?:\\+[rn])*["'`]?[\s+,;\\]*""")
+KEY_LINE = re.compile(
+    r"""\s*["'`]?([A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70})(?:\\+[rn])*["'`]?[\s+,;\\]*"""
+)
 MIN_KEY_LINE_ENTROPY = 4.3
 MAX_KEY_LINES = 400
 
@@ -47,7 +50,7 @@ def in_text(text: str, cursor: int | None = None) -> list[Secret]:
     for line in lines:
         found += [each.moved(at) for each in in_line(line)]
         at += len(line) + 1
-    if "PRIVATE KEY" in text:
+    if KEY_MARK in text:
         found += _keys(lines)
     if cursor is not None:
         begin = text.rfind("\n", 0, cursor) + 1
