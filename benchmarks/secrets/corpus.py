@@ -195,10 +195,6 @@ def _private_keys(maker: Maker, i: int) -> Iterator[Leak]:
 
 
 def left_of(secret: str, text: str, n_chars: int = 6) -> str:
-    """The longest stretch of a secret, of so many characters or more, that a text holds."""
-    longest = ""
-    for begin in range(len(secret)):
-        end = begin + max(n_chars, len(longest) + 1)
-        while end <= len(secret) and secret[begin:end] in text:
-            longest, end = secret[begin:end], end + 1
-    return longest
+    """A stretch of a secret, of so many characters, that a text still holds; empty if none."""
+    stretches = (secret[at : at + n_chars] for at in range(len(secret) - n_chars + 1))
+    return next((each for each in stretches if each in text), "")

@@ -37,10 +37,10 @@ QUOTED = re.compile(
 BARE = re.compile(rf"""(?i){_NAME}(?P<sign>)=(?P<quote>)(?P<value>[^\s"'`,;&<>(){{}}\[\]]{{6,}})""")
 # YAML, properties, INI, and flags of a command.
 SPACED = re.compile(
-    rf"""(?i)(?:^\s*(?:-\s+)?["']?[\w.-]*|--[\w-]*?){_NAME}["']?(?P<sign>:\s|\s*=\s|\s)\s*"""
+    rf"""(?i)(?:^\s*(?:-\s+)?["']?[\w.-]{{0,80}}|(?<![\w-])--[\w-]{{0,40}}?){_NAME}["']?(?P<sign>:\s|\s*=\s|\s)\s*"""
     r"""(?P<quote>)(?P<value>[^\s"'`,;<>(){}\[\]]{6,})\s*(?:[#;].*)?$"""
 )
-SHELL = re.compile(r"\s*(?:export|set|ENV|ARG|-)\s+\w+=")
+SHELL = re.compile(r"\s*(?:(?:export|set|ENV|ARG|-)\s+\w+|[A-Z][A-Z0-9_]*)=")
 URL = re.compile(r"""://[^\s:/?#\[\]@"'`<>]*:([^\s:/?#@"'`<>]+)@""")
 # One of these is in every telling name, and in few other lines.
 _TELLING = ("pass", "pwd", "secret", "token", "key", "credential", "connection", "webhook")
@@ -63,7 +63,7 @@ _WORDS = frozenset(
         *("basic", "digest", "oauth"),
     ]
 )
-_IDENTIFIER = re.compile(r"[A-Za-z]+(?:[_.:/ -]?[A-Za-z]+)*\d?")
+_IDENTIFIER = re.compile(r"[A-Za-z]+(?:[_.:/ -][A-Za-z]+)*\d?")
 
 
 def in_line(line: str) -> Iterator[Secret]:
@@ -76,7 +76,10 @@ def in_line(line: str) -> Iterator[Secret]:
         return
     for form in (QUOTED, BARE, SPACED):
         for found in form.finditer(line):
-            if _is_secret(found, form is QUOTED or SHELL.match(line) is not None):
+            is_literal = form is QUOTED or SHELL.match(line) is not None
+            if form is BARE and not is_literal and _is_other_name(found["value"]):
+                continue
+            if _is_secret(found, is_literal):
                 placeholder = PASSWORD if found["password"] else KEY
                 yield Secret(found.start("value"), found.end("value"), placeholder)
 
@@ -126,6 +129,11 @@ def looks_chosen(value: str) -> bool:
 def _is_name(value: str) -> bool:
     """Whether a value only says what stands there: "password", "userPass", "string"."""
     return value.lower() in _WORDS or (value.isalpha() and is_telling(value))
+
+
+def _is_other_name(value: str) -> bool:
+    """Whether an argument is handed on: `connect(password=password1)`."""
+    return value.isidentifier() and not looks_random(value)
 
 
 def _is_word(value: str) -> bool:

@@ -27,8 +27,9 @@ LONG_WORD = re.compile(r"[A-Za-z0-9_+/=~-]{16}")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of token: its first group, or all of the pattern, is the secret. Of a `begun`
-    one, so much as the beginning tells that it is being typed."""
+    """One kind of token: its first group, or all of the pattern, is the secret. The `hints` of a
+    pattern that ignores case are in lower case. Of a token that is being typed, what `begun`
+    describes tells it from other text."""
 
     kind: str
     hints: str
@@ -44,7 +45,7 @@ FORMATS = (
         r"(?:AKIA|ASIA)[0-9A-Z]{8,16}",
     ),
     Format(
-        *("aws secret key", "aws AWS Aws"),
+        *("aws secret key", "aws"),
         r"(?i)aws.{0,20}?(?:key|pwd|pw|password|pass|token).{0,20}?\b([0-9a-z/+]{40})(?![0-9a-z/+])",
     ),
     Format("google key", "AIza", r"AIza[0-9A-Za-z_-]{35}", r"AIza[0-9A-Za-z_-]{8,}"),
@@ -56,7 +57,7 @@ FORMATS = (
     Format("digitalocean", "_v1_", r"do[opr]_v1_[a-f0-9]{64}", r"do[opr]_v1_[a-f0-9]{8,}"),
     Format("databricks", "dapi", START + r"dapi[a-f0-9]{32}(?:-\d)?"),
     Format("heroku", "HRKU-", r"HRKU-[0-9A-Za-z_-]{36,}"),
-    Format("fly", "fo1_ fm2_ fm1", r"(?:fo1_[\w-]{43}|fm[12][ar]?_[A-Za-z0-9+/=,_-]{40,})"),
+    Format("fly", "fo1_ fm1 fm2", r"(?:fo1_[\w-]{43}|fm[12][ar]?_[A-Za-z0-9+/=,_-]{40,})"),
     Format("netlify", "nfp_", r"nfp_[A-Za-z0-9]{36,}"),
     Format("supabase", "sbp_", r"sbp_[a-f0-9]{40}"),
     Format("planetscale", "pscale_", r"pscale_(?:tkn|pw|oauth)_[\w.=-]{32,}"),
@@ -102,7 +103,7 @@ FORMATS = (
     # Models
     Format(
         *("openai", "sk-"),
-        START + r"sk-(?:[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,}"
+        START + r"sk-(?:[A-Za-z0-9_-]{0,200}T3BlbkFJ[A-Za-z0-9_-]{20,}"
         r"|(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{40,}|[A-Za-z0-9]{32,})",
         START + r"sk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{8,}",
     ),
@@ -114,7 +115,7 @@ FORMATS = (
     Format("replicate", "r8_", START + r"r8_[A-Za-z0-9]{37}"),
     # Messages and money
     Format(
-        *("slack", "xox xapp XOX"),
+        *("slack", "xox xapp"),
         r"(?i)(?:xox[abposr]-(?:\d+-)+[a-z0-9]+|xoxe(?:\.xox[bp])?-\d-[a-z0-9]{40,}"
         r"|xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+)",
         r"xox[abpr]-\d{8,}[\w-]*",
@@ -144,7 +145,7 @@ FORMATS = (
     ),
     Format("age", "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     Format(
-        *("authorization", "earer asic EARER"),
+        *("authorization", "bearer basic"),
         r"(?i)\b(?:bearer|basic)\s+(?=[A-Za-z0-9+/_.~-]*\d)([A-Za-z0-9+/_.~-]{16,}={0,2})",
     ),
 )
@@ -154,8 +155,9 @@ def in_line(line: str) -> Iterator[Secret]:
     """The tokens of known form in a line."""
     if not LONG_WORD.search(line):
         return
-    for hint, pattern in _compiled():
-        if hint in line:
+    plain = line.lower()
+    for hint, ignores_case, pattern in _compiled():
+        if hint in (plain if ignores_case else line):
             for found in pattern.finditer(line):
                 group = found.lastindex or 0
                 yield Secret(found.start(group), found.end(group))
@@ -168,9 +170,14 @@ def begun(line: str) -> Secret | None:
 
 
 @cache
-def _compiled() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    patterns = ((each.hints.split(), re.compile(each.pattern)) for each in FORMATS)
-    return tuple((hint, pattern) for hints, pattern in patterns for hint in hints)
+def _compiled() -> tuple[tuple[str, bool, re.Pattern[str]], ...]:
+    """Every hint with its pattern, and whether that ignores case."""
+    return tuple(
+        (hint, bool(pattern.flags & re.IGNORECASE), pattern)
+        for each in FORMATS
+        for pattern in (re.compile(each.pattern),)
+        for hint in each.hints.split()
+    )
 
 
 @cache

@@ -25,8 +25,8 @@ MAX_KEPT_CHARS = 400
 MIN_LINE_CHARS = 12
 
 KEY_MARK = "PRIVATE KEY"
-BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
-END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
+BEGIN = re.compile(r"-*BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-*")
+END = re.compile(r"-*END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-*")
 # What is in a key that stands on one line, with its line ends written out.
 IN_ONE_LINE = re.compile(r"(?:[A-Za-z0-9+/=]|\\+[rn]|\s)+")
 # A line of a key, also as part of a string that spans lines.
@@ -40,6 +40,8 @@ KEY_LINE = re.compile(
 )
 MIN_KEY_LINE_ENTROPY = 4.3
 MAX_KEY_LINES = 400
+# Behind a mark that begins a key a shorter line is code: `pass`, `return`.
+MIN_FIRST_LINE_CHARS = 20
 
 
 def in_text(text: str, cursor: int | None = None) -> list[Secret]:
@@ -90,17 +92,22 @@ def _keys(lines: Sequence[str]) -> Iterator[Secret]:
             if body and body.end() - body.start() > 2:
                 yield Secret(starts[i] + body.start(), starts[i] + body.end())
             elif not END.search(line, mark.end()):
-                yield from _body(lines, starts, range(i + 1, min(len(lines), i + MAX_KEY_LINES)))
+                rows = range(i + 1, min(len(lines), i + MAX_KEY_LINES))
+                yield from _body(lines, starts, rows, MIN_FIRST_LINE_CHARS)
         if END.search(line) and not BEGIN.search(line):
             yield from _body(lines, starts, range(i - 1, max(-1, i - MAX_KEY_LINES), -1))
 
 
-def _body(lines: Sequence[str], starts: Sequence[int], rows: range) -> Iterator[Secret]:
+def _body(
+    lines: Sequence[str], starts: Sequence[int], rows: range, min_first_chars: int = 0
+) -> Iterator[Secret]:
     """One secret from the first to the last of the rows that can be part of a key."""
     ends: list[int] = []
     for row in rows:
         body = BODY.fullmatch(lines[row])
         if body is None:
+            break
+        if body[1] and not ends and len(body[1]) < min_first_chars:
             break
         if body.lastindex:
             ends += [starts[row] + each for each in body.span(body.lastindex)]
