@@ -82,6 +82,7 @@ class Config:
     lexical: str = _switch(True, "answer from the open files where the model has no time")
     drafts: str = _switch(True, "try what was written before, where that should save time")
     keep_kv: str = _switch(True, "keep on the disk what the model has read, for its next start")
+    secret_files: str = _switch(False, "complete in files that hold secrets (.env, keys, …), too")
     trace: str = _setting("", "file that gets one JSON line a request")
 
     @property

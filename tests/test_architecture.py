@@ -23,11 +23,12 @@ RIM = frozenset({"cli", "__main__", "wiring", "oneshot", "doctor", "control", "s
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
     "lsp": {"completion", "engine", "text", "types", "deadline", "trace", "config"},
-    "completion": {"context", "prompt", "engine", "text", *VALUES, "trace", "config"},
-    "context": {"text", "types"},
-    "prompt": {"text", "types"},
-    "engine": {"text", *VALUES},
+    "completion": {"context", "prompt", "engine", "secrets", "text", *VALUES, "trace", "config"},
+    "context": {"secrets", "text", "types"},
+    "prompt": {"secrets", "text", "types"},
+    "engine": {"secrets", "text", *VALUES},
     "registry": {"types"},
+    "secrets": set[str](),
     "text": {"types"},
     "types": {"deadline"},
     "trace": {"deadline"},

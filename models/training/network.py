@@ -81,8 +81,8 @@ class Layer(nn.Module):
         q, k = rotate(q, cos_sin), rotate(k, cos_sin)
         n_shared = s.n_heads // s.n_kv_heads
         k, v = (kv.repeat_interleave(n_shared, dim=2) for kv in (k, v))
-        heads = (part.transpose(1, 2) for part in (q, k, v))
-        out = F.scaled_dot_product_attention(*heads, is_causal=True)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return x + F.linear(out.transpose(1, 2).reshape(b, t, -1), self.attn_output)
 
     def _feed_forward(self, x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.plan import Speed
+from slm_lsp.secrets.paths import is_secret_uri
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import (
     CompletionRequest,
@@ -108,6 +109,8 @@ class Completer:
         return outcome
 
     async def _complete(self, request: CompletionRequest, span: Span) -> Outcome:
+        if self._is_left_alone(request.snapshot):
+            return Outcome(None, RejectReason.SECRET_FILE)
         outcome = self._answers.remembered(request)
         if outcome is None:
             # Nothing is waited for: what the engine has read and written of an older request or
@@ -239,6 +242,8 @@ class Completer:
 
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Look at a document, and let the engine read it, ahead of its first request."""
+        if self._is_left_alone(snapshot):
+            return
         self._preparer.follow(snapshot)
         self._ahead.reading.opened(snapshot)
 
@@ -248,8 +253,14 @@ class Completer:
 
     def idle(self, snapshot: DocumentSnapshot, offset: int | None = None) -> None:
         """Nobody has asked for a while since an edit that ended at `offset`."""
+        if self._is_left_alone(snapshot):
+            return
         self._preparer.follow(snapshot)
         self._ahead.reading.idle(snapshot, offset)
+
+    def _is_left_alone(self, snapshot: DocumentSnapshot) -> bool:
+        """Whether nothing of a document is looked at, as it is one of secrets."""
+        return self.config.secret_files == "off" and is_secret_uri(snapshot.uri)
 
     def closed(self, uri: str) -> None:
         """Forget a document."""

@@ -20,10 +20,14 @@ from slm_lsp.completion.brackets import scan
 from slm_lsp.completion.place import Place
 from slm_lsp.engine.stopping import stop_at
 from slm_lsp.prompt.fim import stop_rule
+from slm_lsp.secrets.redaction import prints_secret
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import Finish, Trigger, Want
 
 Filter = Callable[[str, Place], str]
+
+# Of what stands before the cursor: the line, and a key over several lines that it may be in.
+SECRET_LOOK_CHARS = 1200
 
 # Line feed, tab and what is seen as it is: no control characters, no half of a surrogate
 # pair, no replacement character, no line end but ours, nothing that turns the direction of
@@ -60,6 +64,12 @@ def cut_to_wanted(text: str, place: Place) -> str:
     """Cut to the line or block that is wanted, whatever the engine made of its stop rule."""
     end = stop_at(text, stop_rule(place.context, None))
     return text if end is None else text[:end]
+
+
+def drop_secret(text: str, place: Place) -> str:
+    """Nothing of a text that would spell a secret, alone or with what stands around it."""
+    near = place.before[-SECRET_LOOK_CHARS:] + place.context.inferred_indent
+    return "" if prints_secret(near, text, place.rest) else text
 
 
 def trim_end(text: str, place: Place) -> str:

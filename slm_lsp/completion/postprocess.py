@@ -28,6 +28,7 @@ class RejectReason(StrEnum):
     TEXT_BEHIND = "text_behind"
     STATEMENT_ENDED = "statement_ended"
     NO_CONTEXT = "no_context"
+    SECRET_FILE = "secret_file"
     NO_TIME = "no_time"
     EMPTY = "empty"
     REMEMBERED_EMPTY = "remembered_empty"
@@ -53,6 +54,7 @@ class RejectReason(StrEnum):
     COMMENT_ONLY = "comment_only"
     UNCLOSED_QUOTE = "unclosed_quote"
     TRIFLE = "trifle"
+    SECRET = "secret"
     MOVED_ON = "moved_on"
 
 
@@ -74,6 +76,7 @@ FILTERS: tuple[tuple[filters.Filter, RejectReason], ...] = (
     (repetition.cut_loop, RejectReason.LOOP),
     (drift.drop_comments, RejectReason.COMMENT_ONLY),
     (closing.close_quote, RejectReason.UNCLOSED_QUOTE),
+    (filters.drop_secret, RejectReason.SECRET),
     (filters.trim_end, RejectReason.EMPTY),
     (filters.drop_trifle, RejectReason.TRIFLE),
 )

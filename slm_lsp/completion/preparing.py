@@ -28,6 +28,7 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
+from slm_lsp.prompt.redacted import without_secrets
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -269,6 +270,9 @@ def _prompt(
     block = context.want is Want.BLOCK or bool(context.opens)
     max_tokens = config.max_block_tokens if block else config.max_line_tokens
     anchored = anchor.shown(chosen.anchor, chosen.typed, context)
+    # The only way into a prompt: no secret gets to the engine, or to what it keeps on the disk.
+    anchored, n_shown = without_secrets(anchored, n_typed or 0)
+    n_typed = None if n_typed is None else n_shown
     stop = fim.stop_rule(context, config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
     # What is blank in the document may not be to the anchor, and the other way round.

@@ -3,8 +3,9 @@
 Owns: what a token is, in any language, and a document as one string with a character a
 token, in which a run of tokens is found at the speed of `str.rfind`.
 
-Invariant: after any sequence of updates it equals a fresh one of the same text. An update
-costs the lines that changed and a few passes of `str` over the text.
+Invariant: after any sequence of updates it equals a fresh one of the same text. No secret is in
+its lines: placeholders stand for them. An update costs the lines that changed and a few passes of
+`str` over the text; in a file that holds a private key, all lines.
 
 Threads: one at a time.
 """
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from zlib import crc32
 
+from slm_lsp.secrets.redaction import redact_lines
+from slm_lsp.secrets.search import KEY_MARK
 from slm_lsp.text.common import common_prefix, common_suffix
 
 # A word or number, a string that ends on its line, a run of operator characters, or any one
@@ -81,18 +84,24 @@ class DocumentTokens:
         if old == text:
             return Change((), ())
         shorter = min(len(old), len(text))
-        begin = common_prefix(old, text, shorter)
-        tail = common_suffix(old, text, shorter - begin)
+        begin = tail = 0
+        # The lines of a key can be told from others by its marks only.
+        if KEY_MARK not in text and KEY_MARK not in old:
+            begin = common_prefix(old, text, shorter)
+            tail = common_suffix(old, text, shorter - begin)
         first = old.count("\n", 0, begin)
         last = first + old.count("\n", begin, len(old) - tail)
         line_end = text.find("\n", len(text) - tail)
         changed = text[text.rfind("\n", 0, begin) + 1 : line_end if line_end >= 0 else len(text)]
-        lines = changed.split("\n")
+        whole = changed.split("\n")
+        lines: list[str] = []
         rows: list[str] = []
-        for i, line in enumerate(lines):
-            if i % STOP_EVERY_LINES == STOP_EVERY_LINES - 1 and stop():
+        for at in range(0, len(whole), STOP_EVERY_LINES):
+            if at + STOP_EVERY_LINES <= len(whole) and stop():
                 return None
-            rows.append(codes_of(line))
+            some = redact_lines(whole[at : at + STOP_EVERY_LINES])
+            lines += some
+            rows += map(codes_of, some)
         removed = self.lines[first : last + 1]
         self.lines[first : last + 1] = lines
         self.rows[first : last + 1] = rows
