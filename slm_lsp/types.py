@@ -182,6 +182,8 @@ class GenerationRequest:
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
     `richer` are the same place with more context, the most first: the engine takes one instead of
     `prompt` where it holds so much of it that this is as quick, or in time for a line.
+    With a `branch` the text is another one: behind `branch_at` tokens that are the likeliest, it
+    goes on with the `branch`th likeliest after the first, and then with the likeliest again.
     """
 
     session: str
@@ -191,13 +193,16 @@ class GenerationRequest:
     priority: Priority = Priority.INTERACTIVE
     document: str = ""
     richer: tuple[Prompt, ...] = ()
+    branch: int = 0
+    branch_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an engine produced. `logprobs` holds one natural logarithm a token; `n_resumed`
-    of the tokens were known from an earlier job and took no step. `richer_at`: behind which of
-    the request's `richer` prompts it was written, None for its `prompt`."""
+    """What an engine produced. `logprobs` holds one natural logarithm a token, `ends` how long
+    the text was behind each, before it was cut where it is complete; `n_resumed` of the tokens
+    were known from an earlier job and took no step. `richer_at`: behind which of the request's
+    `richer` prompts it was written, None for its `prompt`."""
 
     text: str
     finish: Finish
@@ -209,6 +214,7 @@ class Generation:
     logprobs: tuple[float, ...] = ()
     n_resumed: int = 0
     richer_at: int | None = None
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

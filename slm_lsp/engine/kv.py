@@ -290,14 +290,17 @@ class KvCache:
             return None
         return pick if self.decoder.allows(pick.token, required, line_break) else None
 
-    def pick(self, n_tokens: int, required: bytes = b"", line_break: bool = True) -> Pick:
+    def pick(
+        self, n_tokens: int, required: bytes = b"", line_break: bool = True, rank: int = 0
+    ) -> Pick:
         """The decoder's pick behind the current sequence's first `n_tokens`, of which `reuse`
-        has said that they need no feeding, or which were fed; it is remembered."""
+        has said that they need no feeding, or which were fed; the likeliest is remembered."""
         assert self._logits is not None
         at = n_tokens - self._logits[2] - 1
-        token, logprob = self.decoder.pick(required, line_break, at)
+        token, logprob = self.decoder.pick(required, line_break, at, rank)
         pick = Pick(token, logprob, required, line_break)
-        self._current.picks[n_tokens] = pick
+        if not rank:
+            self._current.picks[n_tokens] = pick
         return pick
 
     def anticipate(self) -> None:

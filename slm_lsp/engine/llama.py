@@ -282,19 +282,33 @@ class LlamaDecoder:
         return view
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1
+        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """See Decoder."""
         logits = self._logits(at)
         best = token = int(logits.argmax())
         breaks = () if line_break else self.vocabulary.line_breaks()
-        if required or token in breaks:
+        if rank or required or token in breaks:
             allowed = self._np.full(len(logits), -math.inf, dtype=self._np.float32)
             chosen = self.vocabulary.candidates(required) if required else slice(None)
             allowed[chosen] = logits[chosen]
             allowed[list(breaks)] = -math.inf
-            token = int(allowed.argmax())
+            token = int(allowed.argmax()) if not rank else self._ranked(allowed, required, rank)
+            if allowed[token] == -math.inf:
+                return token, -math.inf
         return token, float(logits[token]) - self._log_sum_exp(logits, float(logits[best]))
+
+    def _ranked(self, allowed: Any, required: bytes, rank: int) -> int:
+        """The token so many places behind the likeliest, see Decoder."""
+        first = int(allowed.argmax())
+        for n_bytes in range(1, len(required)):
+            # That leads back to the text that the likeliest one leads to.
+            shorter = self.vocabulary.exact(required[:n_bytes])
+            if shorter is not None:
+                allowed[shorter] = -math.inf
+        allowed[first] = math.inf
+        top = self._np.argpartition(allowed, -1 - rank)[-1 - rank :]
+        return int(top[allowed[top].argmin()])
 
     def allows(self, token: int, required: bytes, line_break: bool) -> bool:
         """See Decoder."""

@@ -58,6 +58,10 @@ class Vocabulary:
             )
         return self._line_breaks
 
+    def exact(self, piece: bytes) -> int | None:
+        """The token that stands for these bytes; known once `candidates` was asked."""
+        return self._exact.get(piece)
+
     def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Tokens whose bytes begin with `required`, or are a beginning of it."""
         import numpy
