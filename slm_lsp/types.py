@@ -80,7 +80,8 @@ class DocumentSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What the editor asked: complete `snapshot` at `offset` before `deadline`."""
+    """What the editor asked: complete `snapshot` at `offset` before `deadline`; and, if it was
+    invoked, so many other texts beside the first, in what is left of the time."""
 
     session: str
     snapshot: DocumentSnapshot
@@ -88,6 +89,7 @@ class CompletionRequest:
     trigger: Trigger
     deadline: Deadline
     cancel: CancelToken
+    n_alternatives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +184,8 @@ class GenerationRequest:
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
     `richer` are the same place with more context, the most first: the engine takes one instead of
     `prompt` where it holds so much of it that this is as quick, or in time for a line.
-    With a `branch` the text is another one: behind `branch_at` tokens that are the likeliest, it
-    goes on with the `branch`th likeliest after the first, and then with the likeliest again.
+    With a `branch` the text is another one: its first token is not the likeliest but so many places
+    behind it, and all others are the likeliest.
     """
 
     session: str
@@ -194,7 +196,6 @@ class GenerationRequest:
     document: str = ""
     richer: tuple[Prompt, ...] = ()
     branch: int = 0
-    branch_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

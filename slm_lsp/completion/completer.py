@@ -17,8 +17,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slm_lsp.completion.ahead import Ahead
+from slm_lsp.completion.alternatives import N_MOST, is_different, others
 from slm_lsp.completion.answers import Answers
 from slm_lsp.completion.flights import Flight, Flights
+from slm_lsp.completion.gate import Gate
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.policy import Policy
@@ -30,6 +32,7 @@ from slm_lsp.completion.preparing import (
     WorkerClosed,
     result_of,
 )
+from slm_lsp.completion.recent import Recent, entry_of
 from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
@@ -43,6 +46,7 @@ from slm_lsp.types import (
     Finish,
     Generation,
     GenerationRequest,
+    Trigger,
 )
 
 log = logging.getLogger(__name__)
@@ -70,8 +74,10 @@ class Completer:
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
+        self.recent = Recent()
+        self.gate = Gate() if policy.confidence_gate else None
         self._preparer = Preparer(anchored=policy.anchors)
-        self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
+        self._answers = Answers(policy, latest_text, self._preparer.end_of_word, self.gate)
         self._flights = Flights()
         self._patience = Patience()
         self._ahead = Ahead(self, self._preparer, self._answers, self._flights)
@@ -82,7 +88,9 @@ class Completer:
         span.note(
             session=request.session, version=request.snapshot.version, trigger=request.trigger
         )
+        budget_ms = request.deadline.remaining_ms()
         outcome = Outcome(None, RejectReason.CANCELLED)
+        self._seen(request.snapshot)
         self._patience.asked(request)
         self._ahead.asked(request)
         try:
@@ -102,10 +110,17 @@ class Completer:
             note(span, outcome)
             self.tally.add(outcome, span.elapsed_ms())
             self.trace.write(span)
+            entry = entry_of(request, outcome, span, budget_ms, self.speed())
+            self.recent.add(request.snapshot.uri, entry)
         return outcome
 
     async def _complete(self, request: CompletionRequest, span: Span) -> Outcome:
         outcome = self._answers.remembered(request)
+        if outcome is not None and self._wants_others(request):
+            # What is remembered comes first, and the rest is looked for as if it were not.
+            self._flights.stop(request.session)
+            other = await self._answer(request, span)
+            return _with_others(outcome, other)
         if outcome is None:
             # Nothing is waited for: what the engine has read and written of an older request or
             # in the background is in its memory, and this one goes on from there.
@@ -198,9 +213,39 @@ class Completer:
             span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
+        if self._wants_others(request) and outcome.reject is not RejectReason.MOVED_ON:
+            at = generation.richer_at
+            prompt = job.prompt if at is None else job.richer[at]
+            job_again = replace(job, prompt=prompt, richer=())
+            with span.stage("others"):
+                outcome = await self._more(request, job_again, prepared, outcome)
         if not self._patience.is_tired(request.session):
             self._go_on(request, job, prepared, generation, outcome)
         return outcome
+
+    def _wants_others(self, request: CompletionRequest) -> bool:
+        return request.n_alternatives > 0 and request.trigger is Trigger.INVOKED
+
+    async def _more(
+        self,
+        request: CompletionRequest,
+        job: GenerationRequest,
+        prepared: Prepared,
+        outcome: Outcome,
+    ) -> Outcome:
+        """The outcome with other texts; where it has none of its own, one of them is it."""
+        found = await others(
+            self.engine,
+            self._answers,
+            request,
+            job,
+            prepared.context,
+            outcome.completion,
+            self.speed(),
+        )
+        if outcome.completion is None and found:
+            return replace(outcome, completion=found[0], reject=None, alternatives=found[1:])
+        return replace(outcome, alternatives=found)
 
     def _go_on(
         self,
@@ -221,6 +266,16 @@ class Completer:
 
     # --- documents ---
 
+    def accepted(self) -> None:
+        """The client tells that the user accepted a suggestion."""
+        self.tally.n_accepted += 1
+        if self.gate is not None:
+            self.gate.accepted()
+
+    def _seen(self, snapshot: DocumentSnapshot) -> None:
+        if self.gate is not None:
+            self.gate.seen(snapshot)
+
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Look at a document, and let the engine read it, ahead of its first request."""
         self._preparer.follow(snapshot)
@@ -232,6 +287,7 @@ class Completer:
 
     def idle(self, snapshot: DocumentSnapshot, offset: int | None = None) -> None:
         """Nobody has asked for a while since an edit that ended at `offset`."""
+        self._seen(snapshot)
         self._preparer.follow(snapshot)
         self._ahead.reading.idle(snapshot, offset)
 
@@ -242,6 +298,9 @@ class Completer:
         self._flights.forget(uri)
         self._patience.forget(uri)
         self._ahead.forget(uri)
+        self.recent.forget(uri)
+        if self.gate is not None:
+            self.gate.forget(uri)
         self.engine.abandon(uri)
 
     def close(self) -> None:
@@ -249,3 +308,12 @@ class Completer:
         made it."""
         self._flights.close()
         self._preparer.close()
+
+
+def _with_others(first: Outcome, other: Outcome) -> Outcome:
+    """What was remembered, and what else was found for the same place."""
+    found = [each for each in (other.completion, *other.alternatives) if each is not None]
+    if first.completion is None:
+        return other if found else first
+    different = tuple(each for each in found if is_different(each, [first.completion]))
+    return replace(first, generation=other.generation, alternatives=different[:N_MOST])

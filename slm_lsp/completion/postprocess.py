@@ -41,6 +41,7 @@ class RejectReason(StrEnum):
     REPEATS_REST = "repeats_rest"
     REPEATS_BELOW = "repeats_below"
     REPEATS_ABOVE = "repeats_above"
+    UNSURE = "unsure"
     MOVED_ON = "moved_on"
 
 

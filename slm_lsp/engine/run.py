@@ -32,7 +32,6 @@ from slm_lsp.types import (
     Prompt,
 )
 
-
 # A branch less likely than one in a hundred is not worth being written.
 BRANCH_LOGPROB = -4.6
 
@@ -191,8 +190,7 @@ class Run:
 
     def _rank(self) -> int:
         """How far behind the likeliest the next token is to be."""
-        at_branch = len(self._output.logprobs) == self._request.branch_at
-        return self._request.branch if at_branch else 0
+        return self._request.branch if not self._output.logprobs else 0
 
     def _look_up(self) -> None:
         """Between two steps: whether somebody wants this to end."""
