@@ -100,7 +100,8 @@ def complete_place(
         print(f"\n{SEPARATOR}\n".join(each.text for each in outcome.texts))
     else:
         said = explain(str(outcome.reject))
-        print(f"slm-lsp: no completion: {said.sentence} {said.advice}", file=sys.stderr)
+        why = f"{outcome.reject}. {said.sentence} {said.advice}"
+        print(f"slm-lsp: no completion: {why}", file=sys.stderr)
     return 0 if outcome.completion is not None else 1
 
 

@@ -184,8 +184,8 @@ class GenerationRequest:
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
     `richer` are the same place with more context, the most first: the engine takes one instead of
     `prompt` where it holds so much of it that this is as quick, or in time for a line.
-    With a `branch` the text is another one: its first token is not the likeliest but so many places
-    behind it, and all others are the likeliest.
+    With a `branch` the text is another one: the token behind `branch_at` others is not the
+    likeliest but so many places behind it; all others are the likeliest.
     """
 
     session: str
@@ -196,6 +196,7 @@ class GenerationRequest:
     document: str = ""
     richer: tuple[Prompt, ...] = ()
     branch: int = 0
+    branch_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,11 +83,21 @@ class Answers:
     def alternative(
         self, request: CompletionRequest, context: CompletionContext, generation: Generation
     ) -> Completion | None:
-        """Another text for a place that has an answer; it is not remembered."""
+        """Another text for a place that has an answer, in the request's own document; it is not
+        remembered."""
         text = self._shown(request.snapshot, context, generation)
         if isinstance(text, RejectReason):
             return None
-        return self._fitted(request, text, Origin.MODEL).completion
+        return Completion(text, request.offset, request.offset, Origin.MODEL)
+
+    def refitted(
+        self, snapshot: DocumentSnapshot, completion: Completion | None, text: str | None
+    ) -> Completion | None:
+        """What is left of a completion that was made when its document was `text`."""
+        latest = self.latest_text(snapshot)
+        if completion is None or text is None or latest is None:
+            return None
+        return reuse.refit(completion, text, latest)
 
     def _gated(
         self,
@@ -179,8 +189,5 @@ class Answers:
     ) -> Outcome:
         """The text in the document as it is now."""
         completion = Completion(text, request.offset, request.offset, origin)
-        latest = self.latest_text(request.snapshot)
-        fitted = None
-        if latest is not None:
-            fitted = reuse.refit(completion, request.snapshot.text, latest)
+        fitted = self.refitted(request.snapshot, completion, request.snapshot.text)
         return Outcome(fitted, None if fitted else RejectReason.MOVED_ON, generation)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slm_lsp.completion.ahead import Ahead
-from slm_lsp.completion.alternatives import N_MOST, is_different, others
+from slm_lsp.completion.alternatives import others, with_alternatives, with_others
 from slm_lsp.completion.answers import Answers
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.gate import Gate
@@ -37,7 +37,7 @@ from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
-from slm_lsp.prompt.plan import Speed
+from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import (
     CompletionRequest,
@@ -110,7 +110,9 @@ class Completer:
             note(span, outcome)
             self.tally.add(outcome, span.elapsed_ms())
             self.trace.write(span)
-            entry = entry_of(request, outcome, span, budget_ms, self.speed())
+            is_late = outcome.reject in (RejectReason.NO_TIME, RejectReason.UNFINISHED)
+            speed = self.speed() if is_late else UNKNOWN  # asks the daemon
+            entry = entry_of(request, outcome, span, budget_ms, speed)
             self.recent.add(request.snapshot.uri, entry)
         return outcome
 
@@ -119,8 +121,10 @@ class Completer:
         if outcome is not None and self._wants_others(request):
             # What is remembered comes first, and the rest is looked for as if it were not.
             self._flights.stop(request.session)
+            text = self._answers.latest_text(request.snapshot)
             other = await self._answer(request, span)
-            return _with_others(outcome, other)
+            first = self._answers.refitted(request.snapshot, outcome.completion, text)
+            return with_others(replace(outcome, completion=first), other)
         if outcome is None:
             # Nothing is waited for: what the engine has read and written of an older request or
             # in the background is in its memory, and this one goes on from there.
@@ -234,18 +238,20 @@ class Completer:
         outcome: Outcome,
     ) -> Outcome:
         """The outcome with other texts; where it has none of its own, one of them is it."""
+        snapshot, text = request.snapshot, self._answers.latest_text(request.snapshot)
         found = await others(
             self.engine,
             self._answers,
             request,
             job,
             prepared.context,
-            outcome.completion,
+            outcome,
             self.speed(),
         )
-        if outcome.completion is None and found:
-            return replace(outcome, completion=found[0], reject=None, alternatives=found[1:])
-        return replace(outcome, alternatives=found)
+        # Somebody may have typed since the first answer was made.
+        first = self._answers.refitted(snapshot, outcome.completion, text)
+        fitted = [self._answers.refitted(snapshot, each, snapshot.text) for each in found]
+        return with_alternatives(replace(outcome, completion=first), fitted)
 
     def _go_on(
         self,
@@ -308,12 +314,3 @@ class Completer:
         made it."""
         self._flights.close()
         self._preparer.close()
-
-
-def _with_others(first: Outcome, other: Outcome) -> Outcome:
-    """What was remembered, and what else was found for the same place."""
-    found = [each for each in (other.completion, *other.alternatives) if each is not None]
-    if first.completion is None:
-        return other if found else first
-    different = tuple(each for each in found if is_different(each, [first.completion]))
-    return replace(first, generation=other.generation, alternatives=different[:N_MOST])

@@ -192,6 +192,9 @@ class FakeDecoder:
         breaks = piece.lstrip(b" \t").startswith(b"\n")
         return bool(fits or not required) and (line_break or not breaks)
 
+    def narrows(self, before: bytes, required: bytes) -> bool:
+        return required.startswith(before)
+
     def piece(self, token: int) -> bytes:
         if token >= FIRST_PIECE:
             return self._pieces[token - FIRST_PIECE]

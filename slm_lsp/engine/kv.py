@@ -37,10 +37,11 @@ class Pick:
     required: bytes
     line_break: bool
 
-    def covers(self, required: bytes, line_break: bool) -> bool:
+    def covers(self, decoder: Decoder, required: bytes, line_break: bool) -> bool:
         """Whether whatever is allowed now was allowed then: the likeliest of more tokens is
         the likeliest of fewer, if it is one of them."""
-        return required.startswith(self.required) and (self.line_break or not line_break)
+        may_break = self.line_break or not line_break
+        return may_break and decoder.narrows(self.required, required)
 
 
 @dataclass(slots=True)
@@ -284,7 +285,7 @@ class KvCache:
         """The pick that the decoder would make behind `tokens`, if it has been made before."""
         current = self._current
         pick = current.picks.get(len(tokens))
-        if pick is None or not pick.covers(required, line_break):
+        if pick is None or not pick.covers(self.decoder, required, line_break):
             return None
         if current.tokens[: len(tokens)] != tokens:
             return None

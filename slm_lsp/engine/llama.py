@@ -68,6 +68,7 @@ class LlamaDecoder:
         self._np = numpy
         self._model = load_model(self._native, path, vocab_only)
         self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
+        self.vocabulary.begin = self._begin
         self._context: Any = None
         self._unified = unified
         self.cuts = not is_recurrent(self._native, self._model)
@@ -315,6 +316,24 @@ class LlamaDecoder:
         if not line_break and token in self.vocabulary.line_breaks():
             return False
         return not required or bool((self.vocabulary.candidates(required) == token).any())
+
+    def narrows(self, before: bytes, required: bytes) -> bool:
+        """See Decoder."""
+        if before == required or not before:
+            return True
+        if not required.startswith(before):
+            return False
+        begin = self._begin(required)
+        return begin is not None and (len(begin) >= len(before) or begin == self._begin(before))
+
+    def _begin(self, required: bytes) -> bytes | None:
+        """What the tokenizer begins `required` with; None where it cannot tell."""
+        try:
+            tokens = self._tokenize_part(required.decode(), first=False)
+        except UnicodeDecodeError:  # what is left of a character
+            return None
+        piece = self.piece(tokens[0]) if tokens else b""
+        return piece if piece and required.startswith(piece) else None
 
     def _log_sum_exp(self, logits: Any, top: float) -> float:
         """The logarithm of the sum of all exponentials; `top` is the largest logit.

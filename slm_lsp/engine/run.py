@@ -190,7 +190,8 @@ class Run:
 
     def _rank(self) -> int:
         """How far behind the likeliest the next token is to be."""
-        return self._request.branch if not self._output.logprobs else 0
+        at_branch = len(self._output.logprobs) == self._request.branch_at
+        return self._request.branch if at_branch else 0
 
     def _look_up(self) -> None:
         """Between two steps: whether somebody wants this to end."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ MAX_PIECE_BYTES = 256
 class Vocabulary:
     """See the module. `specials` maps control texts to tokens; `user_defined` are those
     texts that the tokenizer finds even in plain text; `lead` is what the tokenizer makes
-    of a line break at the start of a text, where it would otherwise insert a space."""
+    of a line break at the start of a text, where it would otherwise insert a space; `begin`
+    tells what the tokenizer begins a text with, None where that cannot be told."""
 
     handle: Any
     pieces: list[bytes]
@@ -38,6 +40,7 @@ class Vocabulary:
     bos: int
     adds_bos: bool
     lead: tuple[int, ...] = ()
+    begin: Callable[[bytes], bytes | None] = lambda required: None
     _sorted: list[tuple[bytes, int]] = field(default_factory=list)
     _exact: dict[bytes, int] = field(default_factory=dict)
     _line_breaks: frozenset[int] | None = None
@@ -63,7 +66,8 @@ class Vocabulary:
         return self._exact.get(piece)
 
     def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Tokens whose bytes begin with `required`, or are a beginning of it."""
+        """Tokens whose bytes begin with `required`, and the beginning of it that the tokenizer
+        would take; any beginning, where it cannot tell."""
         import numpy
 
         if not self._sorted:
@@ -75,7 +79,10 @@ class Vocabulary:
             # The smallest bytes greater than all that begin with `required`.
             end = bisect_left(self._sorted, (required + b"\xff" * 8, -1))
             tokens = [token for _, token in self._sorted[start:end]]
-            shorter = (required[:n] for n in range(1, len(required)))
+            begin = self.begin(required)
+            shorter = [required[:n] for n in range(1, len(required))]
+            if begin is not None:
+                shorter = [begin] if len(begin) < len(required) else []
             tokens += [self._exact[piece] for piece in shorter if piece in self._exact]
             found = numpy.array(tokens, dtype=numpy.int64)
             if len(self._cache) > 256:
