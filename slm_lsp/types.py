@@ -238,6 +238,7 @@ class FimTemplate:
     `suffix_lines` caps the suffix where a model was not trained to use more.
     `suffix_is_file` says that the suffix is shown as a file of its own, to a model that has
     no sentinels for it: it then begins with its first line that holds something.
+    `joins_sign`: the model's tokenizer makes one token of a sign and the word behind it (`.name`).
     """
 
     name: str
@@ -245,6 +246,7 @@ class FimTemplate:
     stop: tuple[str, ...] = ()
     suffix_lines: int | None = None
     suffix_is_file: bool = False
+    joins_sign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,7 @@ def test_a_required_beginning_does_not_bind_a_request_without() -> None:
 def test_a_pick_covers_what_allows_no_more(
     then: tuple[bytes, bool], now: tuple[bytes, bool], covers: bool
 ) -> None:
-    assert Pick(1, 0.0, *then).covers(*now) is covers
+    assert Pick(1, 0.0, *then).covers(FakeDecoder(), *now) is covers
 
 
 def test_after_reading_ahead_the_first_token_is_known() -> None:

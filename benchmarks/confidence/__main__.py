@@ -39,7 +39,6 @@ SITUATIONS: dict[str, Callable[[Problem], Problem]] = {
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.confidence", description=__doc__)
     parser.add_argument("--limit", type=int, default=240, help="problems a situation")
-    parser.add_argument("--blocks", type=int, default=120, help="problems of several lines")
     parser.add_argument("--alternatives", type=int, default=120, help="problems with alternatives")
     parser.add_argument("--model", default="", help="name or path (default: the default model)")
     parser.add_argument("--quantization", default="")
@@ -69,6 +68,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         quantization=options.quantization,
         threads=options.threads,
         batch_threads=options.threads,
+        max_block_lines=1,  # of a block, the first line is all that is judged
     )
     obtain_with_bar(config)
     result: dict[str, Any] = {
@@ -83,9 +83,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             problems = [place(each) for each in read("single-line", options.limit)]
             rows = collect(name, problems, lambda each: row_of(each, pipeline.outcome(each)))
             result["situations"][name] = {"summary": figures.summary(rows), "rows": rows}
-        blocks = [with_indentation_typed(each) for each in read("multi-line", options.blocks)]
-        rows = collect("blocks", blocks, lambda each: row_of(each, pipeline.outcome(each)))
-        result["blocks"] = {"lines": figures.lines_by_score(rows), "rows": rows}
         problems = [with_line_begun(each) for each in read("single-line", options.alternatives)]
         rows = collect(
             "alternatives",

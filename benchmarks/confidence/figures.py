@@ -16,7 +16,6 @@ from typing import Any
 from slm_lsp.completion.bar import EDGES, Evidence
 
 Row = dict[str, Any]
-LINE_EDGES = (-8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, -0.5)
 
 
 def judged(rows: Sequence[Row]) -> list[Row]:
@@ -70,22 +69,6 @@ def by_score(rows: Sequence[Row]) -> list[Row]:
                 "n": len(of_it),
                 "exact": share(sum(row["exact"] for row in of_it), len(of_it)),
                 "taken": share(sum(row["taken"] for row in of_it), len(of_it)),
-            }
-        )
-    return found
-
-
-def lines_by_score(rows: Sequence[Row]) -> list[Row]:
-    """The same for lines behind the first, all before them being right."""
-    lines = [line for row in judged(rows) for line in row["lines"]]
-    found = []
-    for low, high in bounds_of(LINE_EDGES):
-        of_it = [right for logprob, right in lines if low <= logprob < high]
-        found.append(
-            {
-                "from": None if low == float("-inf") else low,
-                "n": len(of_it),
-                "right": share(sum(of_it), len(of_it)),
             }
         )
     return found

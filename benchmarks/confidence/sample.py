@@ -45,25 +45,7 @@ def row_of(problem: Problem, outcome: Outcome) -> dict[str, Any]:
         "taken": n_same == len(said) or 2 * n_same >= len(said),
         "n_right_chars": n_same,
         "n_chars": len(said),
-        "lines": later_lines(text, problem.middle, certainty),
     }
-
-
-def later_lines(text: str, expected: str, certainty: Certainty) -> list[list[float]]:
-    """Of each line behind the first, as long as all before were right: how likely it was, and
-    whether it was right."""
-    ours = [visible(line) for line in text.splitlines() if line.strip()]
-    theirs = [visible(line) for line in expected.splitlines() if line.strip()]
-    found, n_seen = [], 0
-    for n, line in enumerate(ours):
-        is_right = n < len(theirs) and theirs[n] == line
-        if n:
-            logprob = certainty.logprob(n_seen, n_seen + len(line))
-            found.append([round(logprob, 4), float(is_right)])
-        n_seen += len(line)
-        if not is_right:
-            break
-    return found
 
 
 def n_alike(a: str, b: str) -> int:

@@ -174,9 +174,9 @@ class Decoder(Protocol):
         """The likeliest token behind that fed last, or, with -2 and less for `at`, behind one
         before it; and its log-probability.
 
-        With `required`, only tokens whose bytes begin with it, and one that it begins with where
-        the tokenizer would begin it with that: " t" is not " " and "t" to a model. Where the
-        tokenizer cannot tell, any that it begins with.
+        With `required`, only tokens whose bytes begin with it, and those that it begins with
+        where the tokenizer would begin it with them: " t" is not " " and "t" to a model. Where
+        the tokenizer cannot tell, any that it begins with.
         Without `line_break`, no token whose first visible effect is a line break.
         With a `rank`, the token that comes so many places behind the likeliest one; of tokens
         that `required` merely begins with none is counted. Where so many are not allowed, the

@@ -67,21 +67,24 @@ class LlamaDecoder:
 
         self._np = numpy
         self._model = load_model(self._native, path, vocab_only)
-        self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
-        self.vocabulary.begin = self._begin
+        self._read_vocabulary(n_ctx)
         self._context: Any = None
         self._unified = unified
         self.cuts = not is_recurrent(self._native, self._model)
         # Memory that cannot be cut is of little use to edited documents, and dear for many.
         self.n_sequences = n_sequences if self.cuts else 1
         self._sequence, self._lengths = 0, [0] * self.n_sequences
-        self._tokens_in = (ctypes.c_int32 * n_ctx)()
         if not vocab_only:
             n_ctx = self._open(path, n_ctx, n_threads, n_threads_batch)
         self.n_cells = n_ctx if unified else n_ctx * self.n_sequences
         self.info = self._describe(name, n_ctx, template)
         self._guard = self._sentinel_guard()
         self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
+
+    def _read_vocabulary(self, n_ctx: int) -> None:
+        self._tokens_in = (ctypes.c_int32 * n_ctx)()
+        self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
+        self.vocabulary.begin = self._begin
 
     def _describe(self, name: str, n_ctx: int, template: FimTemplate | None) -> ModelInfo:
         return ModelInfo(

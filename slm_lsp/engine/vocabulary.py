@@ -11,6 +11,7 @@ Threads: read once by the engine's thread, immutable afterwards.
 from __future__ import annotations
 
 import ctypes
+import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ ATTR_UNKNOWN = 1
 ATTR_CONTROL = 8
 ATTR_USER_DEFINED = 16
 MAX_PIECE_BYTES = 256
+SIGN = re.compile(rb"[!-/:-@\[-`{-~]")
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Vocabulary:
         return self._exact.get(piece)
 
     def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Tokens whose bytes begin with `required`, and the beginning of it that the tokenizer
+        """Tokens whose bytes begin with `required`, and the beginnings of it that the tokenizer
         would take; any beginning, where it cannot tell."""
         import numpy
 
@@ -82,7 +84,9 @@ class Vocabulary:
             begin = self.begin(required)
             shorter = [required[:n] for n in range(1, len(required))]
             if begin is not None:
-                shorter = [begin] if len(begin) < len(required) else []
+                # Joined with the first letters only, a sign may stand alone before the whole word.
+                signs = [required[:1]] if SIGN.match(required) else []
+                shorter = [each for each in {begin, *signs} if len(each) < len(required)]
             tokens += [self._exact[piece] for piece in shorter if piece in self._exact]
             found = numpy.array(tokens, dtype=numpy.int64)
             if len(self._cache) > 256:
