@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from completer_scene import BLOCK, BUDGET_MS, LINE, Scene, failing
 
 from slm_lsp.completion.completer import RESERVE_MS
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
@@ -31,6 +33,7 @@ from slm_lsp.types import (
     ModelInfo,
     Origin,
     Text,
+    Trigger,
 )
 
 STAGES = (
@@ -217,8 +220,13 @@ async def test_a_failing_stage_loses_no_request(
     assert len(scene.lines()) == 1
 
 
-async def test_every_documented_key_is_used(scene: Scene) -> None:
-    for answer in ("x", PromptError("too long")):
+async def test_every_documented_key_is_used(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, replace(PLAIN, confidence_gate=True))
+    sure = Generation("x", Finish.EOS, logprobs=(-0.1,), ends=(1,))
+    for answer in (sure, PromptError("too long")):
         scene.engine.enqueue(answer)
-        await scene.complete()
+        scene.engine.others = [Generation("y", Finish.EOS)]
+        request = replace(scene.request(), trigger=Trigger.INVOKED, n_alternatives=1)
+        await scene.completer.complete(request)
+    scene.close()
     assert {key for line in scene.lines() for key in line} == set(KEYS)

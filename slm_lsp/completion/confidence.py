@@ -71,7 +71,8 @@ def first_line(text: str) -> str:
 
 
 def cut_unsure(text: str, certainty: Certainty, place: Place) -> str:
-    """A text of several lines without those that are no longer likely; its first line stays."""
+    """A text of several lines without those that are no longer likely; where nothing before them
+    can stand by itself, the whole text."""
     lines = text.split("\n")
     n_seen, kept = 0, 0
     for n, line in enumerate(lines):
@@ -84,4 +85,4 @@ def cut_unsure(text: str, certainty: Certainty, place: Place) -> str:
         return text
     cut = replace(place, finish=Finish.LENGTH, end_of_word=no_word)
     # So that the ladder takes the last line for whole.
-    return ladder.down_to_boundary("\n".join(lines[:kept]) + "\n", cut)
+    return ladder.down_to_boundary("\n".join(lines[:kept]) + "\n", cut) or text

@@ -343,8 +343,8 @@ def _register(server: SlmServer) -> None:
         return _stats(server)
 
     @server.command(WHY_COMMAND)
-    def why(argument: Any = None) -> dict[str, Any] | None:
-        return _why(server, convert.uri_of(argument))
+    def why(*arguments: Any) -> dict[str, Any] | None:
+        return _why(server, convert.uri_of(arguments[0]) if arguments else None)
 
 
 def _why(server: SlmServer, uri: str | None) -> dict[str, Any] | None:
