@@ -1,4 +1,4 @@
-"""The command line: serve, daemon, complete, models, stats, doctor.
+"""The command line: serve, daemon, complete, models, stats, why, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -25,6 +25,8 @@ CLI_BUDGET_MS = 15_000.0
 # What `completion.sessions_file` keeps, which `serve` must not import.
 DAYS_KEPT = 30
 MAX_DAYS = 36_500
+WHY_REQUESTS = 10
+MAX_ALTERNATIVES = 2
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_complete(commands)
     _add_models(commands)
     _add_stats(commands)
+    _add_why(commands)
     _add_doctor(commands)
     return parser
 
@@ -117,6 +120,14 @@ def _add_complete(commands: Commands) -> None:
     complete.add_argument("place", metavar="PATH:LINE:COL", help="1-based line and column")
     complete.add_argument("--json", action="store_true", help="print an object with all figures")
     complete.add_argument(
+        "--alternatives",
+        type=int,
+        choices=range(MAX_ALTERNATIVES + 1),
+        default=0,
+        metavar="N",
+        help=f"so many other texts, too, if time is left (at most {MAX_ALTERNATIVES})",
+    )
+    complete.add_argument(
         "--budget-ms",
         type=float,
         default=CLI_BUDGET_MS,
@@ -147,6 +158,22 @@ def _add_stats(commands: Commands) -> None:
         help=f"sessions of the last DAYS days (default: {DAYS_KEPT}, all that are kept)",
     )
     stats.add_argument("--json", action="store_true", help="print an object with all figures")
+
+
+def _add_why(commands: Commands) -> None:
+    why = commands.add_parser("why", help="show why there was no suggestion, and what to do")
+    why.set_defaults(command=_why)
+    why.add_argument(
+        "-n",
+        dest="n_requests",
+        type=int,
+        default=WHY_REQUESTS,
+        help=f"so many of the last requests (default: {WHY_REQUESTS})",
+    )
+    why.add_argument(
+        "--all", action="store_true", help="also what was shown, and what the editor took back"
+    )
+    why.add_argument("--json", action="store_true", help="print a list with all figures")
 
 
 def _days(text: str) -> float:
@@ -230,7 +257,11 @@ def _complete(options: argparse.Namespace) -> int:
     from slm_lsp.oneshot import complete_place
 
     return complete_place(
-        _config_or_warn(options), options.place, options.budget_ms, as_json=options.json
+        _config_or_warn(options),
+        options.place,
+        options.budget_ms,
+        as_json=options.json,
+        n_alternatives=options.alternatives,
     )
 
 
@@ -272,6 +303,12 @@ def _stats(options: argparse.Namespace) -> int:
     from slm_lsp.stats import show_stats
 
     return show_stats(options.days, as_json=options.json)
+
+
+def _why(options: argparse.Namespace) -> int:
+    from slm_lsp.why import show_why
+
+    return show_why(options.n_requests, show_all=options.all, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:

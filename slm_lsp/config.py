@@ -81,6 +81,7 @@ class Config:
     speculate: str = _switch(False, "write ahead what would follow an accepted suggestion")
     lexical: str = _switch(True, "answer from the open files where the model has no time")
     drafts: str = _switch(True, "try what was written before, where that should save time")
+    confidence_gate: str = _switch(True, "hide what the model is not sure of; learns from you")
     keep_kv: str = _switch(True, "keep on the disk what the model has read, for its next start")
     secret_files: str = _switch(False, "complete in files that hold secrets (.env, keys, …), too")
     trace: str = _setting("", "file that gets one JSON line a request")

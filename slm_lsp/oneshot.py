@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from slm_lsp.cli import UsageError
 from slm_lsp.completion.completer import Completer
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN
+from slm_lsp.completion.reasons import explain
 from slm_lsp.config import Config
 from slm_lsp.context.languages import language_of_path
 from slm_lsp.deadline import CancelToken, Deadline
@@ -32,6 +34,8 @@ from slm_lsp.types import CompletionRequest, EngineState, Trigger
 from slm_lsp.wiring import obtain, start_inproc
 
 MAX_FILE_BYTES = 16_000_000
+# Between alternatives, where they are read by a human.
+SEPARATOR = "----"
 
 
 def parse_place(place: str) -> tuple[Path, int, int]:
@@ -81,18 +85,23 @@ def locate(path: Path, line: int, column: int, text: str) -> tuple[Document, int
     return document, offset
 
 
-def complete_place(config: Config, place: str, budget_ms: float, *, as_json: bool) -> int:
+def complete_place(
+    config: Config, place: str, budget_ms: float, *, as_json: bool, n_alternatives: int = 0
+) -> int:
     """Print the completion at `place`; the exit status is 1 if there is none."""
     path, line, column = parse_place(place)
     document, offset = locate(path, line, column, read_source(path))
     obtain_with_bar(config)
-    outcome, model = asyncio.run(_complete(config, document, offset, budget_ms))
+    asked = _complete(config, document, offset, budget_ms, n_alternatives)
+    outcome, model = asyncio.run(asked)
     if as_json:
         print(json.dumps(figures(outcome, model)))
     elif outcome.completion is not None:
-        print(outcome.completion.text)
+        print(f"\n{SEPARATOR}\n".join(each.text for each in outcome.texts))
     else:
-        print(f"slm-lsp: no completion: {outcome.reject}", file=sys.stderr)
+        said = explain(str(outcome.reject))
+        why = f"{outcome.reject}. {said.sentence} {said.advice}"
+        print(f"slm-lsp: no completion: {why}", file=sys.stderr)
     return 0 if outcome.completion is not None else 1
 
 
@@ -101,6 +110,7 @@ def figures(outcome: Outcome, model: str) -> dict[str, Any]:
     completion, generation = outcome.completion, outcome.generation
     return {
         "text": completion.text if completion else "",
+        "alternatives": [each.text for each in outcome.alternatives],
         "origin": completion.origin if completion else None,
         "finish": generation.finish if generation else None,
         "reject": outcome.reject,
@@ -138,11 +148,12 @@ async def ready_engine(config: Config) -> Engine:
 
 
 async def _complete(
-    config: Config, document: Document, offset: int, budget_ms: float
+    config: Config, document: Document, offset: int, budget_ms: float, n_alternatives: int
 ) -> tuple[Outcome, str]:
     engine = await ready_engine(config)
     trace = Trace(Path(config.trace) if config.trace else None)
-    completer = Completer(engine, config, trace, policy=PLAIN)
+    policy = replace(PLAIN, confidence_gate=config.confidence_gate == "on")
+    completer = Completer(engine, config, trace, policy=policy)
     try:
         outcome = await completer.complete(
             CompletionRequest(
@@ -152,6 +163,7 @@ async def _complete(
                 trigger=Trigger.INVOKED,
                 deadline=Deadline.after(budget_ms),
                 cancel=CancelToken(),
+                n_alternatives=n_alternatives,
             )
         )
     finally:

@@ -94,7 +94,8 @@ class DocumentSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What the editor asked: complete `snapshot` at `offset` before `deadline`."""
+    """What the editor asked: complete `snapshot` at `offset` before `deadline`; and, if it was
+    invoked, so many other texts beside the first, in what is left of the time."""
 
     session: str
     snapshot: DocumentSnapshot
@@ -102,6 +103,7 @@ class CompletionRequest:
     trigger: Trigger
     deadline: Deadline
     cancel: CancelToken
+    n_alternatives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class GenerationRequest:
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
     `richer` are the same place with more context, the most first: the engine takes one instead of
     `prompt` where it holds so much of it that this is as quick, or in time for a line.
+    With a `branch` the text is another one: the token behind `branch_at` others is not the
+    likeliest but so many places behind it; all others are the likeliest.
     """
 
     session: str
@@ -215,13 +219,16 @@ class GenerationRequest:
     priority: Priority = Priority.INTERACTIVE
     document: str = ""
     richer: tuple[Prompt, ...] = ()
+    branch: int = 0
+    branch_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an engine produced. `logprobs` holds one natural logarithm a token; `n_resumed`
-    of the tokens were known from an earlier job and took no step. `richer_at`: behind which of
-    the request's `richer` prompts it was written, None for its `prompt`."""
+    """What an engine produced. `logprobs` holds one natural logarithm a token, `ends` how long
+    the text was behind each, before it was cut where it is complete; `n_resumed` of the tokens
+    were known from an earlier job and took no step. `richer_at`: behind which of the request's
+    `richer` prompts it was written, None for its `prompt`."""
 
     text: str
     finish: Finish
@@ -233,6 +240,7 @@ class Generation:
     logprobs: tuple[float, ...] = ()
     n_resumed: int = 0
     richer_at: int | None = None
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +262,7 @@ class FimTemplate:
     `suffix_lines` caps the suffix where a model was not trained to use more.
     `suffix_is_file` says that the suffix is shown as a file of its own, to a model that has
     no sentinels for it: it then begins with its first line that holds something.
+    `joins_sign`: the model's tokenizer makes one token of a sign and the word behind it (`.name`).
     """
 
     name: str
@@ -261,6 +270,7 @@ class FimTemplate:
     stop: tuple[str, ...] = ()
     suffix_lines: int | None = None
     suffix_is_file: bool = False
+    joins_sign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

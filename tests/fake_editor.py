@@ -101,6 +101,7 @@ class FakeEditor(Editor):
         clock: Clock = SYSTEM_CLOCK,
         policy: Policy = PLAIN,
         sessions_folder: Path | None = None,
+        notes_folder: Path | None = None,
     ) -> None:
         super().__init__(capabilities)
         self.engine: Any = engine if engine is not None else FakeEngine()
@@ -119,6 +120,7 @@ class FakeEditor(Editor):
             one_converter,
             policy,
             None if sessions_folder is None else lambda: sessions_folder,
+            None if notes_folder is None else lambda: notes_folder,
         )
         self.server.protocol.set_writer(self.stream)
 

@@ -119,3 +119,11 @@ def test_a_new_anchor_fits_its_own_place(prefix: str, suffix: str, n_tokens: int
     here = CompletionContext(prefix, suffix)
     anchor = drop(here, TEMPLATE, n_tokens)
     assert typed_since(anchor, here, MAX_LINE_CHARS) == prefix[anchor.at :]
+
+
+def test_in_a_long_line_the_word_begun_is_typed_again() -> None:
+    line = "x = [" + "1, " * MAX_LINE_CHARS
+    for begun, typed in (("ret", " ret"), ("(ret", "ret"), ("(", ""), ("y" * 100, "")):
+        prefix = line.rstrip() + (f" {begun}" if begun.isalpha() else begun)
+        anchor = drop(CompletionContext(prefix, ""), TEMPLATE, 1024)
+        assert prefix[anchor.at :] == typed

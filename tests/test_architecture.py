@@ -19,7 +19,9 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 
 # Who may import whom; every package may import itself. `stdio` is what `serve` runs, and so
 # part of the rim that puts the parts together.
-RIM = frozenset({"cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "lsp.stdio"})
+RIM = frozenset(
+    {"cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why", "lsp.stdio"}
+)
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
     "lsp": {"completion", "engine", "text", "types", "deadline", "trace", "config"},

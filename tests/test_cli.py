@@ -25,7 +25,7 @@ from slm_lsp.wiring import ModelFile, Report, looks_like_path, obtain
 
 Captured = pytest.CaptureFixture[str]
 FIGURES = {"text", "origin", "finish", "reject", "model", "n_prompt", "n_cached"} | {
-    *("n_predicted", "ttft_ms", "total_ms")
+    *("n_predicted", "ttft_ms", "total_ms", "alternatives")
 }
 
 

@@ -277,8 +277,13 @@ async def test_a_failing_stage_loses_no_request(
     assert len(scene.lines()) == 1
 
 
-async def test_every_documented_key_is_used(scene: Scene) -> None:
-    for answer in ("x", PromptError("too long")):
+async def test_every_documented_key_is_used(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, replace(PLAIN, confidence_gate=True))
+    sure = Generation("x", Finish.EOS, logprobs=(-0.1,), ends=(1,))
+    for answer in (sure, PromptError("too long")):
         scene.engine.enqueue(answer)
-        await scene.complete()
+        scene.engine.others = [Generation("y", Finish.EOS)]
+        request = replace(scene.request(), trigger=Trigger.INVOKED, n_alternatives=1)
+        await scene.completer.complete(request)
+    scene.close()
     assert {key for line in scene.lines() for key in line} == set(KEYS)

@@ -305,3 +305,82 @@ def test_a_blank_line_wants_text(marked: str, blank: bool) -> None:
 def test_stop_rule(fields: dict[str, Any], expect: StopRule) -> None:
     said = context("x", **{"block_indent": "    ", **fields})
     assert fim.stop_rule(said, max_lines=9) == expect
+
+
+# --- token healing inside a word ---
+
+MIDDLE_LAST, PREFIX_LAST = QWEN, fim.SLM_FIM
+INSIDE = "import os\n\n\ndef f():\n    x = 1\n    ret<CURSOR>\n    y\n"
+
+
+def healed(template: FimTemplate, marked: str, n_typed: int | None) -> tuple[str, str]:
+    """The end of the prompt, behind the last sentinel, and what is healed."""
+    prompt = fim.build(template, context(marked), STOP, 7, n_typed)
+    last = ""
+    for part in prompt.segments:
+        last = "" if isinstance(part, Special) else last + part.text
+    return last, prompt.heal
+
+
+@pytest.mark.parametrize("n_typed", [None, 0, 3, 7, 18])
+@pytest.mark.parametrize("template", [fim.PREFIX_ONLY, SUFFIX_AS_FILE, fim.SLM_FIM])
+def test_inside_a_word_the_partial_token_is_backed_off_where_the_prefix_is_last(
+    template: FimTemplate, n_typed: int | None
+) -> None:
+    last, heal = healed(template, INSIDE, n_typed)
+    assert heal == " ret"
+    assert last.endswith("    x = 1\n   ")
+    # Nothing of the file is lost.
+    assert (last + heal).endswith(INSIDE.partition("<CURSOR>")[0])
+
+
+@pytest.mark.parametrize("template", [QWEN, fim.MELLUM])
+def test_inside_a_word_it_is_backed_off_from_what_was_typed_behind_an_anchor(
+    template: FimTemplate,
+) -> None:
+    # The anchor is the line's start, or lines above.
+    assert healed(template, INSIDE, 7) == ("   ", " ret")
+    assert healed(template, INSIDE, 17) == ("    x = 1\n   ", " ret")
+    # An anchor inside the word: the middle begins with what was typed since.
+    assert healed(template, INSIDE, 2) == ("", "et")
+    # At the anchor itself, or without one, the middle sentinel stands behind the word: models
+    # with one are trained on such cuts (decision 5).
+    assert healed(template, INSIDE, 0) == healed(template, INSIDE, None) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("pre", "joins"),
+    [("qwen2", True), ("llama-bpe", True), ("smollm", False), ("starcoder", False), (None, False)],
+)
+def test_the_tokenizer_tells_whether_a_sign_is_healed_with_its_word(
+    pre: str | None, joins: bool
+) -> None:
+    metadata = {} if pre is None else {"tokenizer.ggml.pre": pre}
+    template = fim.choose_template(ModelInfo("m", 2048, metadata=metadata))
+    assert template.joins_sign is joins
+
+
+@pytest.mark.parametrize(
+    ("prefix", "heal"),
+    [
+        ("x.ret", ".ret"),
+        ("f(ret", "(ret"),
+        ("x_ret", "_ret"),
+        ("x = _ret", " _ret"),
+        ("x = ret", " ret"),
+        ("ret", "ret"),
+        ("1ret", "ret"),
+        ("\tret", "ret"),
+        ("x.", "."),
+        ("x ==", " =="),
+    ],
+)
+def test_a_sign_is_healed_with_its_word(prefix: str, heal: str) -> None:
+    before, healed = fim.split_heal(prefix, joins_sign=True)
+    assert (before + healed, healed) == (prefix, heal)
+
+
+def test_typing_a_word_leaves_the_prompt_as_it_is() -> None:
+    for joins in (False, True):
+        begun = [fim.split_heal(f"x = self.{'value'[:n]}", joins)[0] for n in range(1, 6)]
+        assert len(set(begun)) == 1

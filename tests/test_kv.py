@@ -60,6 +60,8 @@ class Bench:
         document: str = "",
         budget_ms: float = 1e6,
         richer: Sequence[str] = (),
+        branch: int = 0,
+        branch_at: int = 0,
         **prompt: Any,
     ) -> Generation:
         request = GenerationRequest(
@@ -69,6 +71,8 @@ class Bench:
             CancelToken(),
             document=document,
             richer=tuple(Prompt((Text(each),), **prompt) for each in richer),
+            branch=branch,
+            branch_at=branch_at,
         )
         before = replace(self.stats)
         generation = Run(self.kv, request, self.clock).finish()
@@ -289,7 +293,7 @@ def test_a_required_beginning_does_not_bind_a_request_without() -> None:
 def test_a_pick_covers_what_allows_no_more(
     then: tuple[bytes, bool], now: tuple[bytes, bool], covers: bool
 ) -> None:
-    assert Pick(1, 0.0, *then).covers(*now) is covers
+    assert Pick(1, 0.0, *then).covers(FakeDecoder(), *now) is covers
 
 
 def test_after_reading_ahead_the_first_token_is_known() -> None:
@@ -307,6 +311,43 @@ def test_reading_ahead_leaves_what_was_written_behind() -> None:
     bench.ask("abc", max_tokens=0)
     bench.ask("abc", max_tokens=10)
     assert bench.steps.n_resumed_tokens == 10
+
+
+# --- branches ---
+
+
+def test_a_branch_costs_what_is_different_of_it() -> None:
+    bench = Bench()
+    first = bench.ask("abc", max_tokens=6)
+    other = bench.ask("abc", max_tokens=6, branch=1, branch_at=2)
+    assert other.text[:2] == first.text[:2]
+    assert other.text[2] == "1" != first.text[2]  # the fake's second likeliest
+    assert essence(other) == essence(cold("abc", max_tokens=6, branch=1, branch_at=2))
+    # The tokens before are known; the last of them is fed again for what else may follow.
+    assert bench.steps.n_resumed_tokens == 2
+    assert bench.steps.n_prefill_tokens + bench.steps.n_decode_steps == 4
+    third = bench.ask("abc", max_tokens=6, branch=2, branch_at=2)
+    assert third.text[:3] == first.text[:2] + "2"
+
+
+def test_a_branch_is_not_remembered_as_the_likeliest() -> None:
+    bench = Bench()
+    for branch in (1, 2, 0, 1):
+        found = bench.ask("abc", max_tokens=6, branch=branch)
+        assert essence(found) == essence(cold("abc", max_tokens=6, branch=branch))
+
+
+def test_a_branch_that_is_hardly_likely_is_not_written() -> None:
+    found = Bench().ask("abc", max_tokens=6, branch=5)
+    assert (found.text, found.finish) == ("", Finish.EOS)
+
+
+def test_a_branch_keeps_to_what_is_required() -> None:
+    bench = Bench(lambda _: ord("a"), pieces=[b"ab", b"ac", b"xa"])
+    assert bench.ask("x", heal="a", max_tokens=2).text == "a"
+    assert bench.ask("x", heal="a", max_tokens=2, branch=1).text == "ba"
+    assert bench.ask("x", heal="a", max_tokens=2, branch=2).text == "ca"
+    assert bench.ask("x", heal="a", max_tokens=2, branch=3).text == ""
 
 
 # --- several picks of one step ---
@@ -362,6 +403,8 @@ requests = st.fixed_dictionaries(
         "max_tokens": st.integers(0, 8),
         "fresh_line": st.booleans(),
         "budget_ms": st.sampled_from([3.5, 8.5, 1e6, 1e6]),
+        "branch": st.sampled_from([0, 0, 1, 2]),
+        "branch_at": st.integers(0, 3),
     }
 )
 closings = st.sampled_from([*"xyz", None, None, None])

@@ -79,7 +79,8 @@ class Model:
         generation = self.run(Prompt((Text(text),), **prompt), budget_ms).finish()
         assert self.kv.tokens == self.decoder.sequence
         assert self.clock.now_ms() <= ends_ms
-        assert generation.n_predicted == len(generation.logprobs)
+        assert generation.n_predicted == len(generation.logprobs) == len(generation.ends)
+        assert list(generation.ends) == sorted(generation.ends)
         return generation
 
     def after(self, n_steps: int, action: Callable[[], None]) -> None:
@@ -565,3 +566,28 @@ def test_partial_holds_what_was_accepted() -> None:
     assert run.finish().text == "bcabcabcabc"
     assert len(seen) == model.decoder.n_steps < 6
     assert all("bcabcabcabc".startswith(text) for text in seen)
+
+
+@pytest.mark.parametrize(
+    ("heal", "script", "pieces", "ends"),
+    [
+        ("", "abc", (), (1, 2, 3)),
+        ("", "abc", (b"ab",), (2, 3)),
+        ("ab", "abc", (), (0, 0, 1)),
+        ("a", "abc", (b"ab",), (1, 2)),
+        ("", "é!", E_ACUTE, (0, 1, 2)),  # half of a character is none
+    ],
+)
+def test_each_token_says_how_long_the_text_was_behind_it(
+    heal: str, script: str, pieces: Sequence[bytes], ends: tuple[int, ...]
+) -> None:
+    model = Model(script, pieces=pieces)
+    assert model.ask("p", heal=heal).ends == ends
+    # Known from memory, it says the same.
+    again = model.ask("p", heal=heal)
+    assert (again.ends, again.n_resumed) == (ends, len(ends) + 1)  # the end is a token, too
+
+
+def test_the_ends_may_lie_behind_where_the_text_was_cut() -> None:
+    generation = Model("ab\ncd", pieces=(b"b\nc",)).ask("p", stop=LINE)
+    assert (generation.text, generation.ends) == ("ab", (1, 4))

@@ -328,3 +328,63 @@ def test_an_incomplete_file_is_told(tmp_path: Path, n_bytes: int) -> None:
     path.write_bytes(whole[:n_bytes])
     with pytest.raises(ModelLoadError, match="incomplete"):
         LlamaDecoder(path, "model", vocab_only=True)
+
+
+# --- token healing ---
+
+TYPED = Path(__file__).parents[1] / "slm_lsp" / "completion" / "filters.py"
+
+
+@pytest.mark.parametrize("name", ["starcoder2", "qwen", "deepseek", "codellama"])
+def test_a_word_begun_goes_on_in_the_models_own_tokens(load: Load, name: str) -> None:
+    """Inside a word the prompt ends where a token of the whole text does, and the token that
+    stands there in the whole text is one of those that may come."""
+    decoder = load(name)
+    template = fim.choose_template(decoder.info)
+    code = TYPED.read_text("utf-8")[1500:5000]
+    whole = decoder.tokenize([Text(code)])
+    inside = [
+        at for at in range(200, len(code) - 60, 7) if code[at - 1].isalpha() and code[at].isalpha()
+    ]
+    n_good = 0
+    for at in inside:
+        head, heal = fim.split_heal(code[:at], template.joins_sign)
+        tokens = decoder.tokenize([Text(head)])
+        assert heal
+        if whole[: len(tokens)] == tokens:
+            n_good += decoder.allows(whole[len(tokens)], heal.encode(), True)
+    assert len(inside) > 100
+    assert n_good >= 0.95 * len(inside)
+
+
+@pytest.mark.parametrize("name", ["starcoder2", "qwen", "deepseek"])
+def test_a_token_that_the_tokenizer_would_not_begin_with_does_not_begin(
+    load: Load, name: str
+) -> None:
+    decoder = load(name)
+    space, t = (decoder.vocabulary.candidates(text)[0] for text in (b" ", b" t"))
+    assert decoder.piece(int(space)) == b" "
+    # A space alone stands before a number, so that it is likely, and a word behind it is not.
+    assert not decoder.allows(int(space), b" t", True)
+    assert decoder.allows(int(t), b" t", True)
+    # What the tokenizer itself splits may come in parts.
+    long = b" unthinkablewordbegun"
+    begin = decoder.tokenize([Text("x" + long.decode())])[1 + decoder.vocabulary.adds_bos]
+    assert len(decoder.piece(begin)) < len(long)
+    assert decoder.allows(begin, long, True)
+    # Half of a character: the tokenizer cannot tell.
+    assert decoder.allows(decoder.vocabulary.candidates(b"\xa9")[0], b"\xa9", True)
+
+
+@pytest.mark.parametrize("name", ["starcoder2", "qwen", "codellama"])
+def test_what_narrows_allows_no_more(load: Load, name: str) -> None:
+    decoder = load(name)
+    texts = [b"", b" ", b" t", b" th", b" thickn", b".", b".va", b"_", b"_x", "é".encode()[:1]]
+    for before in texts:
+        for required in texts:
+            if not decoder.narrows(before, required) or not before:
+                continue
+            more = set(decoder.vocabulary.candidates(before))
+            assert set(decoder.vocabulary.candidates(required)) <= more
+    assert decoder.narrows(b" t", b" th")
+    assert not decoder.narrows(b" th", b" t")

@@ -71,7 +71,10 @@ MESSAGES = st.one_of(
     st.builds(
         Answer,
         generation=st.builds(
-            Generation, logprobs=st.lists(FLOATS, max_size=3).map(tuple), total_ms=FLOATS
+            Generation,
+            logprobs=st.lists(FLOATS, max_size=3).map(tuple),
+            ends=st.lists(st.integers(), max_size=3).map(tuple),
+            total_ms=FLOATS,
         ),
         stats=st.builds(EngineStats),
     ),
@@ -107,12 +110,12 @@ def test_a_request_crosses_with_the_time_that_remains(
 ) -> None:
     here, there = FakeClock(1000.0), FakeClock(5.0)
     deadline = Deadline.after(remaining_ms, here)
-    sent = GenerationRequest(session, prompt, deadline, CancelToken())
+    sent = GenerationRequest(session, prompt, deadline, CancelToken(), branch=2, branch_at=3)
     got = decode(body(Generate(id_, sent)), there)
     assert isinstance(got, Generate)
     request = got.request
     assert (got.id, request.session, request.prompt) == (id_, session, prompt)
-    assert request.priority is sent.priority
+    assert (request.priority, request.branch, request.branch_at) == (sent.priority, 2, 3)
     assert request.deadline.clock is there
     assert request.deadline.remaining_ms() == pytest.approx(deadline.remaining_ms(), abs=1e-6)
     sent.cancel.cancel()

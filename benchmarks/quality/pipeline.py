@@ -15,13 +15,22 @@ import asyncio
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
 from slm_lsp.completion.completer import Completer
+from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.oneshot import ready_engine
+from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.types import CompletionRequest, DocumentSnapshot, Trigger
 
 BUDGET_MS = 60_000.0
+
+
+class Unhurried(Completer):
+    """Shows the model as much as an idle machine has time to read, however busy this one is."""
+
+    def speed(self) -> Speed:
+        return UNKNOWN
 
 
 class Pipeline:
@@ -33,10 +42,10 @@ class Pipeline:
         """Load the configured model. Raises UsageError."""
         self._loop = asyncio.Runner()
         self._engine = self._loop.run(ready_engine(config))
-        self._completer = Completer(self._engine, config, policy=PLAIN)
+        self._completer = Unhurried(self._engine, config, policy=PLAIN)
 
-    def answer(self, problem: Problem) -> Answer:
-        """What the server would insert at the problem's cursor."""
+    def outcome(self, problem: Problem, n_alternatives: int = 0) -> Outcome:
+        """What the server would say at the problem's cursor."""
         text = problem.prefix + problem.suffix
         request = CompletionRequest(
             session=problem.name,
@@ -45,8 +54,13 @@ class Pipeline:
             trigger=Trigger.INVOKED,
             deadline=Deadline.after(BUDGET_MS),
             cancel=CancelToken(),
+            n_alternatives=n_alternatives,
         )
-        outcome = self._loop.run(self._completer.complete(request))
+        return self._loop.run(self._completer.complete(request))
+
+    def answer(self, problem: Problem) -> Answer:
+        """What the server would insert at the problem's cursor."""
+        outcome = self.outcome(problem)
         generation = outcome.generation
         return Answer(
             text=outcome.completion.text if outcome.completion else "",

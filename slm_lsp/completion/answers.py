@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slm_lsp.completion import postprocess, reuse
+from slm_lsp.completion.confidence import Certainty, cut_unsure
+from slm_lsp.completion.gate import Gate
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.policy import Policy
@@ -35,7 +37,7 @@ from slm_lsp.types import (
 
 class Answers:
     """See the module. `end_of_word` knows the words of the open files, `specials` the control
-    texts of the model's template."""
+    texts of the model's template; without a `gate` all that the model wrote may be shown."""
 
     def __init__(
         self,
@@ -43,7 +45,9 @@ class Answers:
         latest_text: Callable[[str], str | None] | None,
         end_of_word: Callable[[str], str | None],
         specials: Callable[[], tuple[str, ...]] = tuple,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._policy = policy
         self._latest_text = latest_text
         self._end_of_word = end_of_word
@@ -61,7 +65,8 @@ class Answers:
             return None
         if not found.text:
             return Outcome(None, RejectReason.REMEMBERED_EMPTY)
-        return self._fitted(request, found.text, Origin.REUSED)
+        score = found.certainty.score(found.text, found.n_seen) if found.certainty else None
+        return self._gated(request, found.text, Origin.REUSED, None, score)
 
     def of_model(
         self, request: CompletionRequest, context: CompletionContext, generation: Generation
@@ -70,7 +75,48 @@ class Answers:
         text = self.learn(request.snapshot, request.offset, context, generation)
         if isinstance(text, RejectReason):
             return Outcome(None, text, generation)
-        return self._fitted(request, text, Origin.MODEL, generation)
+        certainty = Certainty.of(generation)
+        score = certainty.score(text) if certainty else None
+        outcome = self._gated(request, text, Origin.MODEL, generation, score)
+        if self._gate is not None:
+            self._gate.made(request, text, score, is_shown=outcome.completion is not None)
+        return outcome
+
+    def alternative(
+        self, request: CompletionRequest, context: CompletionContext, generation: Generation
+    ) -> Completion | None:
+        """Another text for a place that has an answer, in the request's own document; it is not
+        remembered."""
+        text = self._shown(request.snapshot, context, generation)
+        if isinstance(text, RejectReason):
+            return None
+        return Completion(text, request.offset, request.offset, Origin.MODEL)
+
+    def refitted(
+        self, snapshot: DocumentSnapshot, completion: Completion | None, text: str | None
+    ) -> Completion | None:
+        """What is left of a completion that was made when its document was `text`."""
+        latest = self.latest_text(snapshot)
+        if completion is None or text is None or latest is None:
+            return None
+        return reuse.refit(completion, text, latest)
+
+    def _gated(
+        self,
+        request: CompletionRequest,
+        text: str,
+        origin: Origin,
+        generation: Generation | None,
+        score: float | None,
+    ) -> Outcome:
+        """The answer, or silence where the model is not sure enough of it."""
+        if self._gate is None or score is None:
+            return self._fitted(request, text, origin, generation)
+        if self._gate.hides(request.trigger, score):
+            outcome = Outcome(None, RejectReason.UNSURE, generation)
+        else:
+            outcome = self._fitted(request, text, origin, generation)
+        return replace(outcome, score=score, bar=self._gate.bar)
 
     def lexical(
         self, request: CompletionRequest, context: CompletionContext, outcome: Outcome, text: str
@@ -90,18 +136,32 @@ class Answers:
         generation: Generation,
     ) -> str | RejectReason:
         """What may be shown of a generation, which is remembered for its place."""
-        finish = generation.finish
-        text = postprocess.apply(generation.text, self._place(snapshot, context, finish))
-        complete = finish is not Finish.DEADLINE
+        text = self._shown(snapshot, context, generation)
+        complete = generation.finish is not Finish.DEADLINE
         if not self._policy.reuse or self.latest_text(snapshot) is None:
             return text
         if not isinstance(text, RejectReason):
             self._typed_through.remember(
-                snapshot.uri, snapshot.text, offset, text, complete=complete
+                snapshot.uri,
+                snapshot.text,
+                offset,
+                text,
+                complete=complete,
+                certainty=Certainty.of(generation),
             )
         elif complete and text is RejectReason.EMPTY:
             self._typed_through.remember(snapshot.uri, snapshot.text, offset, "", complete=True)
         return text
+
+    def _shown(
+        self, snapshot: DocumentSnapshot, context: CompletionContext, generation: Generation
+    ) -> str | RejectReason:
+        """What of a generation could be shown, if the model is sure enough of it."""
+        place = self._place(snapshot, context, generation.finish)
+        certainty = Certainty.of(generation) if self._gate is not None else None
+        if certainty is None:
+            return postprocess.apply(generation.text, place)
+        return postprocess.apply(cut_unsure(generation.text, certainty, place), place)
 
     def knows(self, snapshot: DocumentSnapshot, offset: int) -> bool:
         """Whether a place has an answer already."""
@@ -131,8 +191,5 @@ class Answers:
     ) -> Outcome:
         """The text in the document as it is now."""
         completion = Completion(text, request.offset, request.offset, origin)
-        latest = self.latest_text(request.snapshot)
-        fitted = None
-        if latest is not None:
-            fitted = reuse.refit(completion, request.snapshot.text, latest)
+        fitted = self.refitted(request.snapshot, completion, request.snapshot.text)
         return Outcome(fitted, None if fitted else RejectReason.MOVED_ON, generation)

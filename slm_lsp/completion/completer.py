@@ -17,8 +17,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slm_lsp.completion.ahead import Ahead
+from slm_lsp.completion.alternatives import others, with_alternatives, with_others
 from slm_lsp.completion.answers import Answers
 from slm_lsp.completion.flights import Flight, Flights
+from slm_lsp.completion.gate import Gate
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.policy import Policy
@@ -30,12 +32,13 @@ from slm_lsp.completion.preparing import (
     WorkerClosed,
     result_of,
 )
+from slm_lsp.completion.recent import Recent, entry_of
 from slm_lsp.completion.tally import Tally
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
 from slm_lsp.prompt import fim
-from slm_lsp.prompt.plan import Speed
+from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.secrets.paths import is_secret_uri
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import (
@@ -45,6 +48,7 @@ from slm_lsp.types import (
     Finish,
     Generation,
     GenerationRequest,
+    Trigger,
 )
 
 log = logging.getLogger(__name__)
@@ -72,9 +76,11 @@ class Completer:
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
+        self.recent = Recent()
+        self.gate = Gate() if policy.confidence_gate else None
         self._preparer = Preparer(anchored=policy.anchors)
         self._answers = Answers(
-            policy, latest_text, self._preparer.end_of_word, self._control_texts
+            policy, latest_text, self._preparer.end_of_word, self._control_texts, self.gate
         )
         self._flights = Flights()
         self._patience = Patience()
@@ -86,7 +92,9 @@ class Completer:
         span.note(
             session=request.session, version=request.snapshot.version, trigger=request.trigger
         )
+        budget_ms = request.deadline.remaining_ms()
         outcome = Outcome(None, RejectReason.CANCELLED)
+        self._seen(request.snapshot)
         self._patience.asked(request)
         self._ahead.asked(request)
         try:
@@ -106,12 +114,23 @@ class Completer:
             note(span, outcome)
             self.tally.add(outcome, span.elapsed_ms())
             self.trace.write(span)
+            is_late = outcome.reject in (RejectReason.NO_TIME, RejectReason.UNFINISHED)
+            speed = self.speed() if is_late else UNKNOWN  # asks the daemon
+            entry = entry_of(request, outcome, span, budget_ms, speed)
+            self.recent.add(request.snapshot.uri, entry)
         return outcome
 
     async def _complete(self, request: CompletionRequest, span: Span) -> Outcome:
         if self._is_left_alone(request.snapshot):
             return Outcome(None, RejectReason.SECRET_FILE)
         outcome = self._answers.remembered(request)
+        if outcome is not None and self._wants_others(request):
+            # What is remembered comes first, and the rest is looked for as if it were not.
+            self._flights.stop(request.session)
+            text = self._answers.latest_text(request.snapshot)
+            other = await self._answer(request, span)
+            first = self._answers.refitted(request.snapshot, outcome.completion, text)
+            return with_others(replace(outcome, completion=first), other)
         if outcome is None:
             # Nothing is waited for: what the engine has read and written of an older request or
             # in the background is in its memory, and this one goes on from there.
@@ -217,9 +236,41 @@ class Completer:
             span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
+        if self._wants_others(request) and outcome.reject is not RejectReason.MOVED_ON:
+            at = generation.richer_at
+            prompt = job.prompt if at is None else job.richer[at]
+            job_again = replace(job, prompt=prompt, richer=())
+            with span.stage("others"):
+                outcome = await self._more(request, job_again, prepared, outcome)
         if not self._patience.is_tired(request.session):
             self._go_on(request, job, prepared, generation, outcome)
         return outcome
+
+    def _wants_others(self, request: CompletionRequest) -> bool:
+        return request.n_alternatives > 0 and request.trigger is Trigger.INVOKED
+
+    async def _more(
+        self,
+        request: CompletionRequest,
+        job: GenerationRequest,
+        prepared: Prepared,
+        outcome: Outcome,
+    ) -> Outcome:
+        """The outcome with other texts; where it has none of its own, one of them is it."""
+        snapshot, text = request.snapshot, self._answers.latest_text(request.snapshot)
+        found = await others(
+            self.engine,
+            self._answers,
+            request,
+            job,
+            prepared.context,
+            outcome,
+            self.speed(),
+        )
+        # Somebody may have typed since the first answer was made.
+        first = self._answers.refitted(snapshot, outcome.completion, text)
+        fitted = [self._answers.refitted(snapshot, each, snapshot.text) for each in found]
+        return with_alternatives(replace(outcome, completion=first), fitted)
 
     def _go_on(
         self,
@@ -240,6 +291,16 @@ class Completer:
 
     # --- documents ---
 
+    def accepted(self) -> None:
+        """The client tells that the user accepted a suggestion."""
+        self.tally.n_accepted += 1
+        if self.gate is not None:
+            self.gate.accepted()
+
+    def _seen(self, snapshot: DocumentSnapshot) -> None:
+        if self.gate is not None:
+            self.gate.seen(snapshot)
+
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Look at a document, and let the engine read it, ahead of its first request."""
         if self._is_left_alone(snapshot):
@@ -255,6 +316,7 @@ class Completer:
         """Nobody has asked for a while since an edit that ended at `offset`."""
         if self._is_left_alone(snapshot):
             return
+        self._seen(snapshot)
         self._preparer.follow(snapshot)
         self._ahead.reading.idle(snapshot, offset)
 
@@ -269,6 +331,9 @@ class Completer:
         self._flights.forget(uri)
         self._patience.forget(uri)
         self._ahead.forget(uri)
+        self.recent.forget(uri)
+        if self.gate is not None:
+            self.gate.forget(uri)
         self.engine.abandon(uri)
 
     def close(self) -> None:

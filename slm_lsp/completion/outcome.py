@@ -29,12 +29,21 @@ UNANSWERED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A completion, or the reason for silence; and what the engine did for it."""
+    """A completion, or the reason for silence; and what the engine did for it. `alternatives` are
+    other texts for the same place. `score` and `bar`: what the confidence gate compared."""
 
     completion: Completion | None
     reject: RejectReason | None = None
     generation: Generation | None = None
     detail: str = ""
+    alternatives: tuple[Completion, ...] = ()
+    score: float | None = None
+    bar: float | None = None
+
+    @property
+    def texts(self) -> tuple[Completion, ...]:
+        """All completions, the first one first."""
+        return (self.completion, *self.alternatives) if self.completion is not None else ()
 
 
 def note(span: Span, outcome: Outcome) -> None:
@@ -47,6 +56,10 @@ def note(span: Span, outcome: Outcome) -> None:
     )
     if outcome.detail:
         span.note(detail=outcome.detail)
+    if outcome.score is not None and outcome.bar is not None:
+        span.note(score=round(outcome.score, 3), bar=round(outcome.bar, 3))
+    if outcome.alternatives:
+        span.note(n_alternatives=len(outcome.alternatives))
     if generation is not None:
         span.note(
             finish=generation.finish,

@@ -55,6 +55,7 @@ class RejectReason(StrEnum):
     UNCLOSED_QUOTE = "unclosed_quote"
     TRIFLE = "trifle"
     SECRET = "secret"
+    UNSURE = "unsure"
     MOVED_ON = "moved_on"
 
 

@@ -12,15 +12,15 @@ Threads: `offer` any; `flush` any but the event loop's, as a disk may hang.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from slm_lsp.completion import private_file
+from slm_lsp.completion.private_file import SUFFIX, dated, read_file, replace_file
 from slm_lsp.completion.session_counts import SessionCounts
 from slm_lsp.deadline import wall_s
 
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 MAX_AGE_S = 30 * 24 * 3600.0
 N_KEPT = 200
 MAX_FILE_BYTES = 64 << 10
-SUFFIX, HALF_SUFFIX = ".json", ".half"
 
 
 def default_folder() -> Path:
@@ -65,7 +64,7 @@ class SessionFile:
                 self._has_pruned = True
                 prune(self._path.parent, self._now_s())
             try:
-                _replace(self._path, json.dumps(latest.to_json()))
+                replace_file(self._path, json.dumps(latest.to_json()))
                 self._written = latest
             except (OSError, ValueError) as error:
                 # Once a session: a full disk stays full.
@@ -74,50 +73,14 @@ class SessionFile:
                 self._has_warned = True
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file for this user alone. Raises OSError."""
-    folder = path.parent
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if os.name == "posix" and folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
-    half = path.with_suffix(HALF_SUFFIX)
-    half.unlink(missing_ok=True)  # one that was left might have another's permissions
-    with open(half, "x", encoding="utf-8", opener=_private) as file:
-        file.write(text)
-    half.replace(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def prune(folder: Path, now_s: float) -> None:
     """Delete what is old, and of the rest all but the newest."""
-    for n_newer, (written_s, path) in enumerate(_dated(folder)):
-        # A date in the future is as wrong as one long past.
-        if n_newer >= N_KEPT or abs(now_s - written_s) > MAX_AGE_S:
-            # Another server may have been faster.
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _dated(folder: Path) -> list[tuple[float, Path]]:
-    """Our files and when they were written, the newest first; none where there is no folder."""
-    found = []
-    # A file may go between the two calls.
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            with contextlib.suppress(OSError):
-                status = path.lstat()
-                if path.suffix in (SUFFIX, HALF_SUFFIX) and stat.S_ISREG(status.st_mode):
-                    found.append((status.st_mtime, path))
-    return sorted(found, reverse=True)
+    private_file.prune(folder, now_s, MAX_AGE_S, N_KEPT)
 
 
 def read_sessions(folder: Path, since_s: float) -> list[SessionCounts]:
     """The sessions that were last written since then, the newest first."""
-    paths = [path for written_s, path in _dated(folder) if written_s >= since_s]
+    paths = [path for written_s, path in dated(folder) if written_s >= since_s]
     found = (_read(path) for path in paths if path.suffix == SUFFIX)
     return [counts for counts in found if counts is not None]
 
@@ -125,11 +88,7 @@ def read_sessions(folder: Path, since_s: float) -> list[SessionCounts]:
 def _read(path: Path) -> SessionCounts | None:
     """One session; None where the file is broken or of another version."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ValueError("too large")
-        return SessionCounts.from_json(json.loads(content))
+        return SessionCounts.from_json(json.loads(read_file(path, MAX_FILE_BYTES)))
     except (OSError, ValueError, RecursionError) as error:
         log.warning("a session is left out: %s: %s", path, error)
         return None

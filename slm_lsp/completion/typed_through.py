@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from slm_lsp.completion.confidence import Certainty, n_visible
+
 MAX_ENTRIES = 256
 # The text on both sides of a place by which it is known: long enough that two places of a
 # file hardly ever share it, short enough that an edit further off keeps the answer.
@@ -28,11 +30,14 @@ Key = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """`text` continues a place; empty: the model had nothing to say there. Not `complete`:
-    a deadline cut it. `n_typed`: how much of the answer has been typed since."""
+    a deadline cut it. `n_typed`: how much of the answer has been typed since, and `n_seen` how
+    much of that can be seen. `certainty`: how sure the model was of the whole answer."""
 
     text: str
     complete: bool = True
     n_typed: int = 0
+    n_seen: int = 0
+    certainty: Certainty | None = None
 
 
 class TypedThrough:
@@ -47,7 +52,16 @@ class TypedThrough:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, uri: str, text: str, offset: int, answer: str, *, complete: bool) -> None:
+    def remember(
+        self,
+        uri: str,
+        text: str,
+        offset: int,
+        answer: str,
+        *,
+        complete: bool,
+        certainty: Certainty | None = None,
+    ) -> None:
         """Keep what continues `text` at `offset`; silence is an empty answer.
 
         What a deadline cut never takes the place of a longer answer.
@@ -57,7 +71,7 @@ class TypedThrough:
         if not complete and known is not None and known.text.startswith(answer):
             self._entries.move_to_end(key)
             return
-        self._entries[key] = Remembered(answer, complete)
+        self._entries[key] = Remembered(answer, complete, certainty=certainty)
         self._entries.move_to_end(key)
         self._longest[uri] = max(self._longest.get(uri, 0), len(answer))
         while len(self._entries) > self._max_entries:
@@ -76,7 +90,8 @@ class TypedThrough:
             entry = self._entries.get(key)
             if entry is None or not entry.text.startswith(text[offset - n_typed : offset]):
                 continue
-            found = replace(entry, text=entry.text[n_typed:], n_typed=n_typed)
+            n_seen = n_visible(entry.text[:n_typed])
+            found = replace(entry, text=entry.text[n_typed:], n_typed=n_typed, n_seen=n_seen)
             if not found.text.strip() and (entry.text or n_typed):
                 continue
             if found.complete:

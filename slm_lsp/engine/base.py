@@ -169,17 +169,25 @@ class Decoder(Protocol):
         did when it saved `state`. Where that fails it is to be cleared."""
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1
+        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """The likeliest token behind that fed last, or, with -2 and less for `at`, behind one
         before it; and its log-probability.
 
-        With `required`, only tokens whose bytes begin with it, or that it begins with.
+        With `required`, only tokens whose bytes begin with it, and those that it begins with
+        where the tokenizer would begin it with them: " t" is not " " and "t" to a model. Where
+        the tokenizer cannot tell, any that it begins with.
         Without `line_break`, no token whose first visible effect is a line break.
+        With a `rank`, the token that comes so many places behind the likeliest one; of tokens
+        that `required` merely begins with none is counted. Where so many are not allowed, the
+        log-probability is -inf and the token has no meaning.
         """
 
     def allows(self, token: int, required: bytes, line_break: bool) -> bool:
         """Whether `pick` may answer with this token, given the same arguments."""
+
+    def narrows(self, before: bytes, required: bytes) -> bool:
+        """Whether all that `pick` may answer with `required`, it may answer with `before`."""
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; empty for control tokens."""

@@ -10,6 +10,7 @@ Threads: as the protocols say.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -155,7 +156,7 @@ class FakeDecoder:
         return True
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1
+        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         sequence, n_fed, n_picks = self._logits
         n_before = n_fed + 1 + at
@@ -170,13 +171,29 @@ class FakeDecoder:
             token = self._encode(required)[0]
         if not self.allows(token, b"", line_break):
             token = END
-        return token, -0.5
+        return (token, -0.5) if not rank else self._ranked(token, required, rank)
+
+    def _ranked(self, first: int, required: bytes, rank: int) -> tuple[int, float]:
+        """Behind the first come the digits; where something is required, the pieces that begin
+        with it."""
+        longer = [
+            FIRST_PIECE + at
+            for at, piece in enumerate(self._pieces)
+            if piece.startswith(required) and FIRST_PIECE + at != first
+        ]
+        others = longer if required else [ord(str(digit)) for digit in range(1, 10)]
+        if rank > len(others):
+            return END, -math.inf
+        return others[rank - 1], -0.5 - rank
 
     def allows(self, token: int, required: bytes, line_break: bool) -> bool:
         piece = self.piece(token)
         fits = piece and (piece.startswith(required) or required.startswith(piece))
         breaks = piece.lstrip(b" \t").startswith(b"\n")
         return bool(fits or not required) and (line_break or not breaks)
+
+    def narrows(self, before: bytes, required: bytes) -> bool:
+        return required.startswith(before)
 
     def piece(self, token: int) -> bytes:
         if token >= FIRST_PIECE:
@@ -198,6 +215,9 @@ class FakeEngine:
         self.state = EngineState.READY
         self.failure: str | None = None
         self.requests: list[GenerationRequest] = []
+        # Those for another text beside an answer, and what they get.
+        self.branches: list[GenerationRequest] = []
+        self.others: list[Generation | Exception] = []
         self.abandoned: list[str] = []
         self.closed = False
         self.before_answer: Callable[[], None] = lambda: None
@@ -210,9 +230,10 @@ class FakeEngine:
         self._answers.append(answer)
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        self.requests.append(request)
+        (self.branches if request.branch else self.requests).append(request)
         self.before_answer()
-        answer = self._answers.pop(0) if self._answers else EngineUnavailable("nothing enqueued")
+        answers = self.others if request.branch else self._answers
+        answer = answers.pop(0) if answers else EngineUnavailable("nothing enqueued")
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -37,10 +37,11 @@ class Pick:
     required: bytes
     line_break: bool
 
-    def covers(self, required: bytes, line_break: bool) -> bool:
+    def covers(self, decoder: Decoder, required: bytes, line_break: bool) -> bool:
         """Whether whatever is allowed now was allowed then: the likeliest of more tokens is
         the likeliest of fewer, if it is one of them."""
-        return required.startswith(self.required) and (self.line_break or not line_break)
+        may_break = self.line_break or not line_break
+        return may_break and decoder.narrows(self.required, required)
 
 
 @dataclass(slots=True)
@@ -284,20 +285,23 @@ class KvCache:
         """The pick that the decoder would make behind `tokens`, if it has been made before."""
         current = self._current
         pick = current.picks.get(len(tokens))
-        if pick is None or not pick.covers(required, line_break):
+        if pick is None or not pick.covers(self.decoder, required, line_break):
             return None
         if current.tokens[: len(tokens)] != tokens:
             return None
         return pick if self.decoder.allows(pick.token, required, line_break) else None
 
-    def pick(self, n_tokens: int, required: bytes = b"", line_break: bool = True) -> Pick:
+    def pick(
+        self, n_tokens: int, required: bytes = b"", line_break: bool = True, rank: int = 0
+    ) -> Pick:
         """The decoder's pick behind the current sequence's first `n_tokens`, of which `reuse`
-        has said that they need no feeding, or which were fed; it is remembered."""
+        has said that they need no feeding, or which were fed; the likeliest is remembered."""
         assert self._logits is not None
         at = n_tokens - self._logits[2] - 1
-        token, logprob = self.decoder.pick(required, line_break, at)
+        token, logprob = self.decoder.pick(required, line_break, at, rank)
         pick = Pick(token, logprob, required, line_break)
-        self._current.picks[n_tokens] = pick
+        if not rank:
+            self._current.picks[n_tokens] = pick
         return pick
 
     def anticipate(self) -> None:

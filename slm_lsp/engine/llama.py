@@ -67,20 +67,24 @@ class LlamaDecoder:
 
         self._np = numpy
         self._model = load_model(self._native, path, vocab_only)
-        self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
+        self._read_vocabulary(n_ctx)
         self._context: Any = None
         self._unified = unified
         self.cuts = not is_recurrent(self._native, self._model)
         # Memory that cannot be cut is of little use to edited documents, and dear for many.
         self.n_sequences = n_sequences if self.cuts else 1
         self._sequence, self._lengths = 0, [0] * self.n_sequences
-        self._tokens_in = (ctypes.c_int32 * n_ctx)()
         if not vocab_only:
             n_ctx = self._open(path, n_ctx, n_threads, n_threads_batch)
         self.n_cells = n_ctx if unified else n_ctx * self.n_sequences
         self.info = self._describe(name, n_ctx, template)
         self._guard = self._sentinel_guard()
         self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
+
+    def _read_vocabulary(self, n_ctx: int) -> None:
+        self._tokens_in = (ctypes.c_int32 * n_ctx)()
+        self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
+        self.vocabulary.begin = self._begin
 
     def _describe(self, name: str, n_ctx: int, template: FimTemplate | None) -> ModelInfo:
         return ModelInfo(
@@ -282,25 +286,57 @@ class LlamaDecoder:
         return view
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1
+        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """See Decoder."""
         logits = self._logits(at)
         best = token = int(logits.argmax())
         breaks = () if line_break else self.vocabulary.line_breaks()
-        if required or token in breaks:
+        if rank or required or token in breaks:
             allowed = self._np.full(len(logits), -math.inf, dtype=self._np.float32)
             chosen = self.vocabulary.candidates(required) if required else slice(None)
             allowed[chosen] = logits[chosen]
             allowed[list(breaks)] = -math.inf
-            token = int(allowed.argmax())
+            token = int(allowed.argmax()) if not rank else self._ranked(allowed, required, rank)
+            if allowed[token] == -math.inf:
+                return token, -math.inf
         return token, float(logits[token]) - self._log_sum_exp(logits, float(logits[best]))
+
+    def _ranked(self, allowed: Any, required: bytes, rank: int) -> int:
+        """The token so many places behind the likeliest, see Decoder."""
+        first = int(allowed.argmax())
+        for n_bytes in range(1, len(required)):
+            # That leads back to the text that the likeliest one leads to.
+            shorter = self.vocabulary.exact(required[:n_bytes])
+            if shorter is not None:
+                allowed[shorter] = -math.inf
+        allowed[first] = math.inf
+        top = self._np.argpartition(allowed, -1 - rank)[-1 - rank :]
+        return int(top[allowed[top].argmin()])
 
     def allows(self, token: int, required: bytes, line_break: bool) -> bool:
         """See Decoder."""
         if not line_break and token in self.vocabulary.line_breaks():
             return False
         return not required or bool((self.vocabulary.candidates(required) == token).any())
+
+    def narrows(self, before: bytes, required: bytes) -> bool:
+        """See Decoder."""
+        if before == required or not before:
+            return True
+        if not required.startswith(before):
+            return False
+        begin = self._begin(required)
+        return begin is not None and (len(begin) >= len(before) or begin == self._begin(before))
+
+    def _begin(self, required: bytes) -> bytes | None:
+        """What the tokenizer begins `required` with; None where it cannot tell."""
+        try:
+            tokens = self._tokenize_part(required.decode(), first=False)
+        except UnicodeDecodeError:  # what is left of a character
+            return None
+        piece = self.piece(tokens[0]) if tokens else b""
+        return piece if piece and required.startswith(piece) else None
 
     def _log_sum_exp(self, logits: Any, top: float) -> float:
         """The logarithm of the sum of all exponentials; `top` is the largest logit.

@@ -32,6 +32,9 @@ from slm_lsp.types import (
     Prompt,
 )
 
+# A branch less likely than one in a hundred is not worth being written.
+BRANCH_LOGPROB = -4.6
+
 
 class Preempted(Exception):
     """The run gave way between two steps; what it fed is kept."""
@@ -48,6 +51,7 @@ class _Output:
     )
     raw: str = ""
     logprobs: list[float] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -58,6 +62,7 @@ class _Output:
         self.heal = self.heal[len(piece) :]
         self.raw += self.utf8.decode(piece)
         self.logprobs.append(logprob)
+        self.ends.append(max(0, len(self.raw) - self.skip))
 
 
 def document_of(request: GenerationRequest) -> str:
@@ -156,24 +161,37 @@ class Run:
         ends = {decoder.special(text) for text in self._prompt.stop_specials}
         while True:
             self._look_up()
-            required, line_break = self._output.heal, self._may_break()
-            pick = self._kv.recall(tokens, required, line_break)
+            pick = self._next(tokens)
             if pick is None:
-                if not self._hold(tokens):
-                    return Finish.DEADLINE
-                self._look_up()
-                pick = self._kv.pick(len(tokens), required, line_break)
-            else:
-                self._n_resumed += 1
-                self._kv.stats.n_resumed_tokens += 1
+                return Finish.DEADLINE
             if self._drafter is not None:
                 self._kv.stats.n_accepted_tokens += self._drafter.picked(pick.token)
+            if self._rank() and pick.logprob < BRANCH_LOGPROB:
+                return Finish.EOS
             if decoder.is_end(pick.token) or pick.token in ends:
                 return Finish.EOS
             finish = self._add(pick)
             if finish is not None:
                 return finish
             tokens.append(pick.token)
+
+    def _next(self, tokens: list[int]) -> Pick | None:
+        """What follows `tokens`, known or made; None if the deadline comes first."""
+        required, line_break, rank = self._output.heal, self._may_break(), self._rank()
+        known = self._kv.recall(tokens, required, line_break) if not rank else None
+        if known is not None:
+            self._n_resumed += 1
+            self._kv.stats.n_resumed_tokens += 1
+            return known
+        if not self._hold(tokens):
+            return None
+        self._look_up()
+        return self._kv.pick(len(tokens), required, line_break, rank)
+
+    def _rank(self) -> int:
+        """How far behind the likeliest the next token is to be."""
+        at_branch = len(self._output.logprobs) == self._request.branch_at
+        return self._request.branch if at_branch else 0
 
     def _look_up(self) -> None:
         """Between two steps: whether somebody wants this to end."""
@@ -274,4 +292,5 @@ class Run:
             logprobs=logprobs,
             n_resumed=self._n_resumed,
             richer_at=self._richer_at,
+            ends=tuple(self._output.ends),
         )

@@ -11,6 +11,7 @@ Threads: read once by the engine's thread, immutable afterwards.
 from __future__ import annotations
 
 import ctypes
+import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,13 +27,15 @@ MAX_PIECE_BYTES = 256
 # Their ids may be any token's; all others that end a text have an attribute that says so
 # (llama.cpp, llama_vocab::impl::load).
 END_IDS = ("eos", "eot", "fim_pad", "fim_rep", "fim_sep")
+SIGN = re.compile(rb"[!-/:-@\[-`{-~]")
 
 
 @dataclass
 class Vocabulary:
     """See the module. `specials` maps control texts to tokens; `user_defined` are those
     texts that the tokenizer finds even in plain text; `lead` is what the tokenizer makes
-    of a line break at the start of a text, where it would otherwise insert a space."""
+    of a line break at the start of a text, where it would otherwise insert a space; `begin`
+    tells what the tokenizer begins a text with, None where that cannot be told."""
 
     handle: Any
     pieces: list[bytes]
@@ -42,6 +45,7 @@ class Vocabulary:
     bos: int
     adds_bos: bool
     lead: tuple[int, ...] = ()
+    begin: Callable[[bytes], bytes | None] = lambda required: None
     # All that have bytes, in order: tokens, and their bytes beside them.
     _order: list[int] = field(default_factory=list)
     _sorted: list[bytes] = field(default_factory=list)
@@ -64,8 +68,13 @@ class Vocabulary:
             )
         return self._line_breaks
 
+    def exact(self, piece: bytes) -> int | None:
+        """The token that stands for these bytes; known once `candidates` was asked."""
+        return self._exact.get(piece)
+
     def candidates(self, required: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Tokens whose bytes begin with `required`, or are a beginning of it."""
+        """Tokens whose bytes begin with `required`, and the beginnings of it that the tokenizer
+        would take; any beginning, where it cannot tell."""
         import numpy
 
         if not self._sorted:
@@ -80,7 +89,12 @@ class Vocabulary:
             # The smallest bytes greater than all that begin with `required`.
             end = bisect_left(self._sorted, required + b"\xff" * 8)
             tokens = self._order[start:end]
-            shorter = (required[:n] for n in range(1, len(required)))
+            begin = self.begin(required)
+            shorter = [required[:n] for n in range(1, len(required))]
+            if begin is not None:
+                # Joined with the first letters only, a sign may stand alone before the whole word.
+                signs = [required[:1]] if SIGN.match(required) else []
+                shorter = [each for each in {begin, *signs} if len(each) < len(required)]
             tokens += [self._exact[piece] for piece in shorter if piece in self._exact]
             found = numpy.array(tokens, dtype=numpy.int64)
             if len(self._cache) > 256:

@@ -11,7 +11,8 @@ Threads: the event loop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lsprotocol import types as lsp
 
@@ -65,16 +66,31 @@ def position_of(document: Document, offset: int) -> lsp.Position:
 
 
 def inline_list(
-    document: Document | None, completion: Completion | None
+    document: Document | None, completions: Iterable[Completion]
 ) -> lsp.InlineCompletionList:
-    """The answer to textDocument/inlineCompletion."""
-    if document is None or completion is None:
+    """The answer to textDocument/inlineCompletion, the best text first."""
+    if document is None:
         return lsp.InlineCompletionList(items=[])
+    return lsp.InlineCompletionList(items=[_inline_item(document, each) for each in completions])
+
+
+def _inline_item(document: Document, completion: Completion) -> lsp.InlineCompletionItem:
     edit_range = lsp.Range(
         start=position_of(document, completion.start), end=position_of(document, completion.end)
     )
-    item = lsp.InlineCompletionItem(insert_text=completion.text, range=edit_range)
-    return lsp.InlineCompletionList(items=[item])
+    return lsp.InlineCompletionItem(insert_text=completion.text, range=edit_range)
+
+
+def uri_of(argument: Any) -> str | None:
+    """The document that a command's argument names, be it bare or as LSP names documents; None
+    where it names none."""
+    if isinstance(argument, str):
+        return argument
+    if not isinstance(argument, Mapping):
+        return None
+    named = argument.get("textDocument", argument)
+    uri = named.get("uri") if isinstance(named, Mapping) else None
+    return uri if isinstance(uri, str) else None
 
 
 def popup_list(document: Document | None, completion: Completion | None) -> lsp.CompletionList:

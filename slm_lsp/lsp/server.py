@@ -41,12 +41,17 @@ from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trig
 if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
     from slm_lsp.completion.ledger import Ledger
+    from slm_lsp.completion.notes import Notes
     from slm_lsp.completion.outcome import Outcome
     from slm_lsp.completion.policy import Policy
 
 log = logging.getLogger(__name__)
 
 STATS_COMMAND = "slm-lsp.stats"
+# Takes a document's URI, or nothing; answers with its last request and why it shows nothing.
+WHY_COMMAND = "slm-lsp.why"
+# Beside the first text, for who asks by hand.
+N_ALTERNATIVES = 2
 # What a client that counts may tell.
 SHOWN_NOTIFICATION = "slm-lsp/didShowCompletion"
 ACCEPTED_NOTIFICATION = "slm-lsp/didAcceptCompletion"
@@ -89,8 +94,10 @@ class SlmServer(LanguageServer):
         make_converter: Callable[[], Converter] = default_converter,
         policy: Policy | None = None,
         sessions_folder: Callable[[], Path] | None = None,
+        notes_folder: Callable[[], Path] | None = None,
     ) -> None:
-        """`sessions_folder` tells where the session's counters are kept; None: nowhere."""
+        """`sessions_folder` tells where the session's counters are kept, `notes_folder` where
+        reasons for silence and what the gate learnt are; None: nowhere."""
         super().__init__(
             "slm-lsp",
             __version__,
@@ -106,6 +113,8 @@ class SlmServer(LanguageServer):
         self._policy = policy
         self._sessions_folder = sessions_folder
         self._ledger: Ledger | None = None
+        self._notes_folder = notes_folder
+        self._notes: Notes | None = None
         self._problems = problems
         self._progress = LoadProgress(self)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -150,6 +159,10 @@ class SlmServer(LanguageServer):
             from slm_lsp.completion.ledger import Ledger
 
             self._ledger = Ledger(self.completer, self._sessions_folder())
+        if self._notes_folder is not None:
+            from slm_lsp.completion.notes import Notes
+
+            self._notes = Notes(self.completer, self._notes_folder())
 
     def _from_engine(self, call: Callable[..., None], *args: Any) -> None:
         """Go on with a report of the engine's thread on the loop."""
@@ -165,6 +178,8 @@ class SlmServer(LanguageServer):
         if state is EngineState.READY:
             if self._ledger is not None:
                 self._ledger.ready()
+            if self._notes is not None:
+                self._notes.ready()
             self.completer.ready()
         if state is EngineState.FAILED:
             self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
@@ -182,6 +197,8 @@ class SlmServer(LanguageServer):
             self.completer.close()
             if self._ledger is not None:
                 self._ledger.end()
+            if self._notes is not None:
+                self._notes.end()
             self._stopping = threading.Thread(target=self._close_engine, daemon=True)
             self._stopping.start()
 
@@ -189,6 +206,8 @@ class SlmServer(LanguageServer):
         # First, as a native step may take longer than the process is given.
         if self._ledger is not None:
             self._ledger.flush()
+        if self._notes is not None:
+            self._notes.flush()
         assert self.completer is not None
         self.completer.engine.close()
 
@@ -241,7 +260,9 @@ class SlmServer(LanguageServer):
         document = self.latest(uri)
         return None if document is None else document.text
 
-    async def complete(self, uri: str, position: lsp.Position, trigger: Trigger) -> Outcome:
+    async def complete(
+        self, uri: str, position: lsp.Position, trigger: Trigger, n_alternatives: int = 0
+    ) -> Outcome:
         """Complete in an open document; the deadline counts from the message's receipt."""
         document = self.protocol.document(uri)
         invoked = trigger is Trigger.INVOKED
@@ -253,6 +274,7 @@ class SlmServer(LanguageServer):
             trigger=trigger,
             deadline=Deadline(RECEIVED_MS.get() + budget_ms, self.protocol.clock),
             cancel=CancelToken(),
+            n_alternatives=n_alternatives if invoked else 0,
         )
         self._awake(uri)
         self.start_engine()
@@ -293,8 +315,8 @@ def _register(server: SlmServer) -> None:
     async def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
         trigger = convert.inline_trigger(params.context.trigger_kind)
         uri = params.text_document.uri
-        outcome = await server.complete(uri, params.position, trigger)
-        return convert.inline_list(server.latest(uri), outcome.completion)
+        outcome = await server.complete(uri, params.position, trigger, N_ALTERNATIVES)
+        return convert.inline_list(server.latest(uri), outcome.texts)
 
     # Whether a popup was asked for or came by itself cannot be told from its request.
     @server.feature(
@@ -314,11 +336,26 @@ def _register(server: SlmServer) -> None:
     @server.feature(ACCEPTED_NOTIFICATION)
     def accepted(params: Any) -> None:
         if server.completer is not None:
-            server.completer.tally.n_accepted += 1
+            server.completer.accepted()
 
     @server.command(STATS_COMMAND)
     def stats() -> dict[str, Any]:
         return _stats(server)
+
+    @server.command(WHY_COMMAND)
+    def why(*arguments: Any) -> dict[str, Any] | None:
+        return _why(server, convert.uri_of(arguments[0]) if arguments else None)
+
+
+def _why(server: SlmServer, uri: str | None) -> dict[str, Any] | None:
+    """The last request of a document, or of the session, with its reason in words; None where
+    there was none."""
+    if server.completer is None:
+        return None
+    from slm_lsp.completion.recent import explained
+
+    entry = server.completer.recent.last(uri)
+    return None if entry is None else explained(entry)
 
 
 def _stats(server: SlmServer) -> dict[str, Any]:

@@ -48,7 +48,14 @@ def serve(config: Config, problems: list[str]) -> int:
         gc.freeze()
         gc.set_threshold(*usual)
         trace = Trace(Path(config.trace) if config.trace else None)
-        server = SlmServer(config, _start_engine, trace, problems, sessions_folder=_sessions_folder)
+        server = SlmServer(
+            config,
+            _start_engine,
+            trace,
+            problems,
+            sessions_folder=_sessions_folder,
+            notes_folder=_notes_folder,
+        )
         return speak(server, memory.save)
 
 
@@ -66,6 +73,12 @@ def _start_engine(
 def _sessions_folder() -> Path:
     # Imported only once the engine has been started, as is whatever it belongs to.
     from slm_lsp.completion.sessions_file import default_folder
+
+    return default_folder()
+
+
+def _notes_folder() -> Path:
+    from slm_lsp.completion.notes import default_folder
 
     return default_folder()
 

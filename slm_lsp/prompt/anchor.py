@@ -14,6 +14,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from slm_lsp.prompt.budget import Window, clip_suffix, window_start
@@ -25,6 +26,8 @@ MAX_TYPED_CHARS = 1200
 STALE_CHARS = 600
 # A line longer than this is not typed again behind the suffix.
 MAX_LINE_CHARS = 240
+MAX_WORD_CHARS = 40
+WORD_BEGUN = re.compile(r"(?<!\w) ?\w{1,40}\Z")
 # What editors put behind the cursor when its partner is typed.
 CLOSERS = frozenset(")]}>\"'`")
 MAX_CLOSERS = 6
@@ -45,13 +48,16 @@ class Anchor:
 
 
 def drop(context: CompletionContext, template: FimTemplate, n_tokens: int) -> Anchor:
-    """An anchor for this place: the start of the cursor's line, in a window of `n_tokens`."""
+    """An anchor for this place: the start of the cursor's line, or in a long one of its word, in a
+    window of `n_tokens`."""
     window = Window.of(n_tokens)
     prefix = context.prefix
     start = window_start(prefix, window.prefix_chars)
     at = max(start, prefix.rfind("\n") + 1)
     if len(prefix) - at > MAX_LINE_CHARS:
-        at = len(prefix)
+        # So that a word begun is healed (decision 5), it is typed again.
+        begun = WORD_BEGUN.search(prefix, len(prefix) - MAX_WORD_CHARS - 2)
+        at = begun.start() if begun else len(prefix)
     suffix = clip_suffix(context.suffix, template.suffix_lines, window.suffix_chars)
     whole = len(suffix) == len(context.suffix)
     return Anchor(prefix[start:at], suffix, at, whole, n_tokens)

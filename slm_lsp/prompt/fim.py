@@ -116,6 +116,16 @@ NAME_KEYS = ("general.name", "general.basename", "general.base_model.0.name")
 # The end of a prefix that a tokenizer would have merged with what comes next: a word with
 # its space, a run of punctuation, a space. Digits and "_" stand alone.
 HEALABLE = re.compile(r"(?: ?[^\W\d_]{1,24}| ?[^\s\w]{1,4}| )\Z")
+# The same for tokenizers that join a sign with the word behind it: those whose pattern has
+# `[^\r\n\p{L}\p{N}]?\p{L}+`, by their name in the model file (llama.cpp, src/llama-vocab.cpp).
+HEALABLE_JOINED = re.compile(r"(?:(?:[^\w\s]| ?_| )?[^\W\d_]{1,24}| ?[^\s\w]{1,4}| )\Z")
+JOINING = frozenset(
+    _texts(
+        "chatglm-bpe dbrx gpt-4o llama-bpe llama-v3 llama3 llama4 qwen2 seed-coder smaug-bpe "
+        "stablelm2 tekken"
+    )
+)
+PRE_TOKENIZER_KEY = "tokenizer.ggml.pre"
 LINE_LOOKBACK_CHARS = 400
 LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
@@ -131,7 +141,15 @@ def control_texts(template: FimTemplate) -> tuple[str, ...]:
 
 
 def choose_template(info: ModelInfo) -> FimTemplate:
-    """The registry's template, or the family the vocabulary shows, or the prefix alone."""
+    """The registry's template, or the family the vocabulary shows, or the prefix alone; with
+    what the model's tokenizer does."""
+    template = _choose(info)
+    if info.metadata.get(PRE_TOKENIZER_KEY) in JOINING:
+        return dataclasses.replace(template, joins_sign=True)
+    return template
+
+
+def _choose(info: ModelInfo) -> FimTemplate:
     if info.template is not None:
         return info.template
     names = " ".join(info.metadata.get(key, "") for key in NAME_KEYS).lower()
@@ -158,13 +176,14 @@ def is_suffix_first(template: FimTemplate) -> bool:
     return "{suffix}" in layout and layout.index("{suffix}") < layout.index("{prefix}")
 
 
-def split_heal(prefix: str) -> tuple[str, str]:
+def split_heal(prefix: str, joins_sign: bool = False) -> tuple[str, str]:
     """Split off the end of `prefix` that has to be tokenized together with what follows.
 
     See llama.cpp#5765 and the "token healing" of guidance: a prompt that ends inside what
     would have been one token makes the model leave its usual path.
     """
-    found = HEALABLE.search(prefix, max(0, len(prefix) - 32))
+    healable = HEALABLE_JOINED if joins_sign else HEALABLE
+    found = healable.search(prefix, max(0, len(prefix) - 32))
     return (prefix[: found.start()], found.group()) if found else (prefix, "")
 
 
@@ -190,11 +209,11 @@ def build(
         suffix = LEADING_BLANK_LINES.sub("", suffix)
     last = heal = ""
     if continues_prefix(template):
-        head, last, heal = _split_end(head + context.inferred_indent)
+        head, last, heal = _split_end(head + context.inferred_indent, template.joins_sign)
     elif n_typed is None:
         head += context.inferred_indent
     else:
-        typed, last, heal = _split_end(typed + context.inferred_indent)
+        typed, last, heal = _split_end(typed + context.inferred_indent, template.joins_sign)
     filled = {"{prefix}": head, "{suffix}": suffix}
     segments: list[Segment] = [
         Text(filled[part]) if part in filled else Special(part) for part in template.layout
@@ -203,10 +222,10 @@ def build(
     return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, is_on_blank_line(context))
 
 
-def _split_end(text: str) -> tuple[str, str, str]:
+def _split_end(text: str, joins_sign: bool) -> tuple[str, str, str]:
     """The text that the model goes on writing behind, a white-space character to be tokenized
     apart from it, and what is to be healed."""
-    text, heal = split_heal(text)
+    text, heal = split_heal(text, joins_sign)
     if not heal and text.endswith(("\n", "\t")):
         # Before a word, tokenizers keep the last of several white-space characters apart.
         return text[:-1], text[-1], ""

@@ -1,0 +1,1 @@
+"""How good a judge of its own texts the model is."""

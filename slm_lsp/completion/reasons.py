@@ -1,0 +1,107 @@
+"""Every reason for silence in plain words, and what can be done about it.
+
+Owns: the one table that `slm-lsp why` and the command `slm-lsp.why` speak from.
+
+Invariant: every RejectReason is in it (tests/test_reasons.py); a sentence holds no source text
+and no name of a file, as it has no place for one.
+
+Threads: any; values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slm_lsp.completion.postprocess import RejectReason
+
+NOTHING_TO_DO = "Nothing needs to be done."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a reason means, and what the user can do."""
+
+    sentence: str
+    advice: str = NOTHING_TO_DO
+
+
+_MORE_TIME = (
+    "It comes by itself where you pause. For more at once: a larger `automatic_budget_ms`, "
+    "a smaller model, fewer `prompt_tokens`."
+)
+_ASK_AGAIN = "Ask by hand for more time, or type on: what was written is not lost."
+_IS_WANTED = "If the text was right, tell us the place: it is a fault of the filter."
+
+EXPLANATIONS: dict[RejectReason, Explanation] = {
+    RejectReason.INSIDE_WORD: Explanation(
+        "The cursor is inside a word or where nothing can follow; no text was asked for.",
+        "Go to the end of the word.",
+    ),
+    RejectReason.NO_TIME: Explanation(
+        "The time to answer ended before the model had written anything.", _MORE_TIME
+    ),
+    RejectReason.EMPTY: Explanation(
+        "The model thinks that nothing follows here.",
+        "Type a character, or put the cursor where something is missing.",
+    ),
+    RejectReason.REMEMBERED_EMPTY: Explanation(
+        "The model was asked here before and thinks that nothing follows.",
+        "Type a character, or put the cursor where something is missing.",
+    ),
+    RejectReason.LOADING: Explanation(
+        "The model is still being loaded.",
+        "Wait; `slm-lsp daemon status` shows how it is. The first time it is also fetched.",
+    ),
+    RejectReason.ENGINE_FAILED: Explanation(
+        "There is no model that could answer.", "Run `slm-lsp doctor`: it says what is missing."
+    ),
+    RejectReason.PROMPT_REFUSED: Explanation(
+        "The prompt did not fit the model's context.",
+        "Set a larger `context_tokens` or a smaller `prompt_tokens`.",
+    ),
+    RejectReason.SUPERSEDED: Explanation("A newer request took this one's place."),
+    RejectReason.CANCELLED: Explanation("The editor took the request back, as you typed on."),
+    RejectReason.INTERNAL_ERROR: Explanation(
+        "A fault of slm-lsp itself; the server's log has it.",
+        "Look at the server's log in your editor and report it.",
+    ),
+    RejectReason.GARBLED: Explanation(
+        "The model wrote bytes that are no text, or characters that cannot be seen.", _IS_WANTED
+    ),
+    RejectReason.UNFINISHED: Explanation(
+        "The time ended, and what was written by then cannot stand by itself.", _ASK_AGAIN
+    ),
+    RejectReason.STRAY_QUOTE: Explanation(
+        "All that the model wrote would close a string that is closed behind the cursor.",
+        _IS_WANTED,
+    ),
+    RejectReason.STRAY_CLOSER: Explanation(
+        "All that the model wrote begins with a closing bracket that has no partner.", _IS_WANTED
+    ),
+    RejectReason.REPEATS_REST: Explanation(
+        "The model wrote what stands behind the cursor already.", _IS_WANTED
+    ),
+    RejectReason.REPEATS_BELOW: Explanation(
+        "The model wrote the line that stands below already.", _IS_WANTED
+    ),
+    RejectReason.REPEATS_ABOVE: Explanation(
+        "The model wrote once more what stands just above.", _IS_WANTED
+    ),
+    RejectReason.UNSURE: Explanation(
+        "The model wrote something, but was not sure enough of it.",
+        'Ask by hand: then it is shown. `confidence_gate = "off"` shows everything; what you '
+        "take and what you type past moves the bar.",
+    ),
+    RejectReason.MOVED_ON: Explanation(
+        "You typed on, and the text no longer fitted when it came.", _MORE_TIME
+    ),
+}
+
+
+def explain(reason: str) -> Explanation:
+    """The explanation of a reason by its code; another version may have written one that is
+    not known here."""
+    try:
+        return EXPLANATIONS[RejectReason(reason)]
+    except (ValueError, KeyError):
+        return Explanation(f"A reason that this version does not know: {reason}.")
