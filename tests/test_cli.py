@@ -20,7 +20,7 @@ from slm_lsp.engine.base import Engine, ModelLoadError
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.oneshot import MAX_FILE_BYTES, locate, parse_place, read_source
 from slm_lsp.registry.specs import DEFAULT_MODEL
-from slm_lsp.types import EngineState
+from slm_lsp.types import EngineState, Finish, Generation
 from slm_lsp.wiring import ModelFile, Report, looks_like_path, obtain
 
 Captured = pytest.CaptureFixture[str]
@@ -317,3 +317,28 @@ def test_initialize_is_answered_without_model_and_grammars() -> None:
     assert not [module for module in modules if module.startswith("slm_lsp.registry")]
     # What follows `initialized`: the pipeline, and what it leaves on the disk.
     assert not [module for module in modules if module.startswith("slm_lsp.completion.")]
+
+
+def test_complete_with_alternatives(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = ")
+    for arguments, said in (
+        (["--alternatives", "2"], "1\n----\n2\n----\n3\n"),
+        (["--alternatives", "1"], "1\n----\n2\n"),
+        ([], "1\n"),
+    ):
+        engine = FakeEngine()
+        use_engine(monkeypatch, engine)
+        engine.enqueue("1")
+        engine.others = [Generation(each, Finish.EOS) for each in "23"]
+        assert run(["complete", f"{path}:1:5", *arguments]) == 0
+        assert capsys.readouterr().out == said
+    engine = FakeEngine()
+    use_engine(monkeypatch, engine)
+    engine.enqueue("1")
+    engine.others = [Generation(each, Finish.EOS) for each in "23"]
+    assert run(["complete", f"{path}:1:5", "--json", "--alternatives", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["alternatives"] == ["2", "3"]
+    check(capsys, ["complete", f"{path}:1:5", "--alternatives", "3"], 2, "", "alternatives")

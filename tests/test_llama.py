@@ -306,3 +306,53 @@ def test_what_is_no_model_says_so(tmp_path: Path) -> None:
             LlamaDecoder(path, "broken")
     with pytest.raises(ModelLoadError, match="cannot read"):
         LlamaDecoder(tmp_path, "a folder")
+
+
+def test_a_rank_is_a_place_in_the_models_list(decoder: LlamaDecoder) -> None:
+    feed(decoder, decoder.tokenize([Text(CODE)]), 100)
+    logits = np.array(decoder._logits())
+    order = np.argsort(-logits)
+    for rank in range(4):
+        assert decoder.pick(rank=rank)[0] == order[rank]
+    logprobs = [decoder.pick(rank=rank)[1] for rank in range(4)]
+    assert logprobs == sorted(logprobs, reverse=True)
+    assert decoder.pick()[1] == logprobs[0]
+    # Among those that are allowed, without the parts of what is required.
+    breaks = decoder.vocabulary.line_breaks()
+    kept = [token for token in order if token not in breaks]
+    assert decoder.pick(line_break=False, rank=2)[0] == kept[2]
+    words = [token for token in order if decoder.piece(token).startswith(b" tot")]
+    first = decoder.pick(b" tot")[0]
+    others = [token for token in words if token != first]
+    assert [decoder.pick(b" tot", rank=rank)[0] for rank in (1, 2)] == others[:2]
+    # There are not so many.
+    n_allowed = len(decoder.vocabulary.candidates(b" total"))
+    assert decoder.pick(b" total", rank=n_allowed)[1] == -math.inf
+
+
+def test_a_branch_leaves_what_was_asked_as_it_was(decoder: LlamaDecoder) -> None:
+    def ask(kv: KvCache, branch: int = 0, branch_at: int = 0) -> Generation:
+        deadline, prompt = Deadline.after(60_000.0), Prompt((Text(CODE),), max_tokens=12)
+        request = GenerationRequest(
+            "s", prompt, deadline, CancelToken(), branch=branch, branch_at=branch_at
+        )
+        return Run(kv, request, SYSTEM_CLOCK).finish()
+
+    decoder.truncate(0)
+    kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
+    first = ask(kv)
+    other = ask(kv, 1, 3)
+    assert other.text != first.text
+    assert other.logprobs[:3] == pytest.approx(first.logprobs[:3], abs=0.2)
+    assert other.n_resumed == 3
+    assert ask(kv).text == first.text
+    assert len(first.ends) == len(first.logprobs)
+    assert first.ends[-1] >= len(first.text)
+
+
+def test_a_word_is_begun_as_the_tokenizer_would(decoder: LlamaDecoder) -> None:
+    """Behind "<" a lone space is likely, as a number may follow; a word does not follow it."""
+    text = "def near(distance, threshold):\n    if distance <"
+    feed(decoder, decoder.tokenize([Text(text)]), 100)
+    token, _ = decoder.pick(b" t")
+    assert decoder.piece(token) == b" threshold"

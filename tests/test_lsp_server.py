@@ -293,7 +293,7 @@ async def check_moved(meanwhile: Callable[[FakeEditor], Json], expect: str | Non
         position = await editor.open(f"x = {CURSOR}\n")
         editor.engine.before_answer = lambda: editor.feed(meanwhile(editor))
         editor.engine.enqueue("value + 1")
-        items = await editor.inline(position)
+        items = await editor.inline(position, invoked=False)
         if expect is None:
             assert items == []
             assert editor.trace.lines[-1]["reject"] == "moved_on"

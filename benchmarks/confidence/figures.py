@@ -29,7 +29,7 @@ def auc(rows: Sequence[Row], key: str) -> float | None:
     wrong = [row["score"] for row in rows if not row[key]]
     if not right or not wrong:
         return None
-    wins = sum((a > b) + 0.5 * (a == b) for a in right for b in wrong)
+    wins = float(sum((a > b) + 0.5 * (a == b) for a in right for b in wrong))
     return round(wins / (len(right) * len(wrong)), 3)
 
 
