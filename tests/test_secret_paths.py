@@ -17,9 +17,9 @@ SECRET = """
     service-account.json  service-account-prod.json  service_account_key.json
     secrets.yml  secrets.toml  secrets.py  config/secrets.json  .secrets  k8s/secrets/db.yaml
     gcp-credentials.json  client_secret.json  passwords.txt  credentials  .gnupg/pubring.kbx
-    key.asc  backup.gpg  secring.gpg  .bash_history  .python_history  .my.cnf  .cargo/credentials.toml
-    gh/hosts.yml  config/master.key  .vault-token  SERVER.PEM  .ENV
-""".split()
+    key.asc  backup.gpg  secring.gpg  .bash_history  .python_history  .my.cnf
+    .cargo/credentials.toml    gh/hosts.yml  config/master.key  .vault-token  SERVER.PEM  .ENV
+"""
 PLAIN = """
     main.py  src/secret_store.py  test_credentials.py  password.go  CredentialService.java
     slm_lsp/secrets/paths.py  docs/secrets-management.md  reset_password.html  lib/secret.rs
@@ -27,16 +27,16 @@ PLAIN = """
     settings.json  package.json  tsconfig.json  Dockerfile  .docker/php.ini  docker/config.json
     config.json  keys.py  keyboard.key.ts  monkey  tokens.json  history.py  auth.json  LICENSE
     .azure/pipeline.yml  aws/credentials_test.go  main.tf  hosts.yml  a/keychain.swift  .gitignore
-""".split()
+"""
 
 
-@pytest.mark.parametrize("path", SECRET)
+@pytest.mark.parametrize("path", SECRET.split())
 def test_secret(path: str) -> None:
     assert is_secret_path(path)
     assert is_kept_off_disk(path)
 
 
-@pytest.mark.parametrize("path", PLAIN)
+@pytest.mark.parametrize("path", PLAIN.split())
 def test_plain(path: str) -> None:
     assert not is_secret_path(path)
 
