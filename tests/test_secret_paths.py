@@ -6,123 +6,37 @@ import pytest
 
 from slm_lsp.secrets.paths import is_kept_off_disk, is_secret_path, is_secret_uri
 
-SECRET = [
-    ".env",
-    "app/.env",
-    "app/.env.local",
-    "app/.env.production",
-    "prod.env",
-    ".envrc",
-    "a/.flaskenv",
-    "server.pem",
-    "tls.key",
-    "a/b.p12",
-    "a/b.pfx",
-    "a/b.jks",
-    "release.keystore",
-    "vault.kdbx",
-    "AuthKey_1.p8",
-    "id_rsa",
-    "id_rsa.old",
-    ".ssh/id_ed25519",
-    "/home/u/.ssh/config",
-    "/home/u/.ssh/known_hosts",
-    "C:\\Users\\u\\.ssh\\config",
-    "/home/u/.aws/credentials",
-    "/home/u/.aws/config",
-    "/home/u/.kube/config",
-    "kubeconfig",
-    "prod.kubeconfig",
-    "/home/u/.docker/config.json",
-    ".docker/config.json",
-    ".npmrc",
-    "web/.npmrc",
-    ".pypirc",
-    ".netrc",
-    "_netrc",
-    ".pgpass",
-    ".htpasswd",
-    "etc/htpasswd",
-    ".git-credentials",
-    "terraform.tfvars",
-    "prod.auto.tfvars",
-    "x.tfvars.json",
-    "terraform.tfstate",
-    "terraform.tfstate.backup",
-    "service-account.json",
-    "service-account-prod.json",
-    "service_account_key.json",
-    "secrets.yml",
-    "secrets.toml",
-    "secrets.py",
-    "config/secrets.json",
-    ".secrets",
-    "k8s/secrets/db.yaml",
-    "gcp-credentials.json",
-    "client_secret.json",
-    "passwords.txt",
-    "credentials",
-    ".gnupg/pubring.kbx",
-    "key.asc",
-    "backup.gpg",
-    "secring.gpg",
-    ".bash_history",
-    ".python_history",
-    ".my.cnf",
-    ".cargo/credentials.toml",
-    "gh/hosts.yml",
-    "config/master.key",
-    ".vault-token",
-    "SERVER.PEM",
-    ".ENV",
-]
-PLAIN = [
-    "main.py",
-    "src/secret_store.py",
-    "test_credentials.py",
-    "password.go",
-    "CredentialService.java",
-    "slm_lsp/secrets/paths.py",
-    "docs/secrets-management.md",
-    "reset_password.html",
-    "lib/secret.rs",
-    "environment.py",
-    ".env.example",
-    ".env.sample",
-    ".env.template",
-    "app/.env.dist",
-    "env",
-    "envelope.ts",
-    "settings.json",
-    "package.json",
-    "tsconfig.json",
-    "Dockerfile",
-    ".docker/php.ini",
-    "docker/config.json",
-    "config.json",
-    "keys.py",
-    "keyboard.key.ts",
-    "monkey",
-    "tokens.json",
-    "history.py",
-    "auth.json",
-    "LICENSE",
-    ".azure/pipeline.yml",
-    "aws/credentials_test.go",
-    "main.tf",
-    "hosts.yml",
-    "a/keychain.swift",
-    ".gitignore",
-]
+SECRET = """
+    .env  app/.env  app/.env.local  app/.env.production  prod.env  .envrc  a/.flaskenv
+    server.pem  tls.key  a/b.p12  a/b.pfx  a/b.jks  release.keystore  vault.kdbx  AuthKey_1.p8
+    id_rsa  id_rsa.old  .ssh/id_ed25519  /home/u/.ssh/config  /home/u/.ssh/known_hosts
+    C:\\Users\\u\\.ssh\\config  /home/u/.aws/credentials  /home/u/.aws/config  /home/u/.kube/config
+    kubeconfig  prod.kubeconfig  /home/u/.docker/config.json  .docker/config.json
+    .npmrc  web/.npmrc  .pypirc  .netrc  _netrc  .pgpass  .htpasswd  etc/htpasswd  .git-credentials
+    terraform.tfvars  prod.auto.tfvars  x.tfvars.json  terraform.tfstate  terraform.tfstate.backup
+    service-account.json  service-account-prod.json  service_account_key.json
+    secrets.yml  secrets.toml  secrets.py  config/secrets.json  .secrets  k8s/secrets/db.yaml
+    gcp-credentials.json  client_secret.json  passwords.txt  credentials  .gnupg/pubring.kbx
+    key.asc  backup.gpg  secring.gpg  .bash_history  .python_history  .my.cnf
+    .cargo/credentials.toml    gh/hosts.yml  config/master.key  .vault-token  SERVER.PEM  .ENV
+"""
+PLAIN = """
+    main.py  src/secret_store.py  test_credentials.py  password.go  CredentialService.java
+    slm_lsp/secrets/paths.py  docs/secrets-management.md  reset_password.html  lib/secret.rs
+    environment.py  .env.example  .env.sample  .env.template  app/.env.dist  env  envelope.ts
+    settings.json  package.json  tsconfig.json  Dockerfile  .docker/php.ini  docker/config.json
+    config.json  keys.py  keyboard.key.ts  monkey  tokens.json  history.py  auth.json  LICENSE
+    .azure/pipeline.yml  aws/credentials_test.go  main.tf  hosts.yml  a/keychain.swift  .gitignore
+"""
 
 
-@pytest.mark.parametrize("path", SECRET)
+@pytest.mark.parametrize("path", SECRET.split())
 def test_secret(path: str) -> None:
     assert is_secret_path(path)
     assert is_kept_off_disk(path)
 
 
-@pytest.mark.parametrize("path", PLAIN)
+@pytest.mark.parametrize("path", PLAIN.split())
 def test_plain(path: str) -> None:
     assert not is_secret_path(path)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.secrets.corpus import ALNUM, ASSIGNMENTS, BASE64, HEX, Leak, Maker, leaks, left_of
-from slm_lsp.secrets import search
+from slm_lsp.secrets import formats, search
 from slm_lsp.secrets.redaction import prints_secret, redact, redact_around, redact_lines
 from slm_lsp.secrets.spans import KEY, PASSWORD
 
@@ -151,7 +151,7 @@ def test_a_secret_is_found_over_every_seam(text: str, a: int, b: int) -> None:
     parts = redact_around((text[:a], text[a:b]), text[b:])
     assert len(parts) == 3
     assert GITHUB not in "".join(parts)
-    if not search.formats.begun(text[:b].rpartition("\n")[2]):
+    if not formats.begun(text[:b].rpartition("\n")[2]):
         assert "".join(parts) == redact(text)
 
 
