@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ async def _complete(
 ) -> tuple[Outcome, str]:
     engine = await ready_engine(config)
     trace = Trace(Path(config.trace) if config.trace else None)
-    completer = Completer(engine, config, trace, policy=PLAIN)
+    policy = replace(PLAIN, syntax_gate=config.syntax_gate == "on")
+    completer = Completer(engine, config, trace, policy=policy)
     try:
         outcome = await completer.complete(
             CompletionRequest(

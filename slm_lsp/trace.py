@@ -32,10 +32,12 @@ KEYS = {
     "origin": "where the shown text came from; null if none was",
     "reject": "why none was shown; null if one was",
     "n_chars": "length of the shown text",
-    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish, lexical",
+    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish, lexical (of "
+    "these syntax)",
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",
+    "syntax": "what the look at its syntax did to a text: ok, closed, cut, dropped or unchecked",
     "n_window": "most tokens of code that the prompt's anchor was given room for",
     "n_typed_chars": "what was typed since the prompt was anchored",
     "finish": "why the model stopped: eos, stop, length or deadline",

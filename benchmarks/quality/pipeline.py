@@ -11,6 +11,7 @@ Threads: the caller's runs the event loop; the engine has its own.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
@@ -33,7 +34,7 @@ class Pipeline:
         """Load the configured model. Raises UsageError."""
         self._loop = asyncio.Runner()
         self._engine = self._loop.run(ready_engine(config))
-        self._completer = Completer(self._engine, config, policy=PLAIN)
+        self._completer = Completer(self._engine, config, policy=replace(PLAIN, syntax_gate=True))
 
     def answer(self, problem: Problem) -> Answer:
         """What the server would insert at the problem's cursor."""

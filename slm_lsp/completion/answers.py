@@ -3,7 +3,8 @@
 Owns: the typed-through memory, and the fit of every answer into the document as it is when
 it is given.
 
-Invariant: every text goes through the same post-processing. What is remembered is what was,
+Invariant: every text goes through the same post-processing, the look at its syntax where there
+is one included, before it is remembered or shown. What is remembered is what was,
 or could have been, shown; nothing is remembered for a document that is closed.
 
 Threads: the event loop.
@@ -11,7 +12,7 @@ Threads: the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from slm_lsp.completion import postprocess, reuse
@@ -31,6 +32,9 @@ from slm_lsp.types import (
     Origin,
     Trigger,
 )
+
+# What of a text for a place the syntax lets stand, nothing if none of it.
+Check = Callable[[str, Place], Awaitable[str]]
 
 
 class Answers:
@@ -60,35 +64,47 @@ class Answers:
             return Outcome(None, RejectReason.REMEMBERED_EMPTY)
         return self._fitted(request, found.text, Origin.REUSED)
 
-    def of_model(
-        self, request: CompletionRequest, context: CompletionContext, generation: Generation
+    async def of_model(
+        self,
+        request: CompletionRequest,
+        context: CompletionContext,
+        generation: Generation,
+        check: Check | None = None,
     ) -> Outcome:
         """The answer that a generation is."""
-        text = self.learn(request.snapshot, request.offset, context, generation)
+        text = await self.learn(request.snapshot, request.offset, context, generation, check)
         if isinstance(text, RejectReason):
             return Outcome(None, text, generation)
         return self._fitted(request, text, Origin.MODEL, generation)
 
-    def lexical(
-        self, request: CompletionRequest, context: CompletionContext, outcome: Outcome, text: str
+    async def lexical(
+        self,
+        request: CompletionRequest,
+        context: CompletionContext,
+        outcome: Outcome,
+        text: str,
+        check: Check | None = None,
     ) -> Outcome:
         """The open files' answer, or the outcome that there was without it."""
-        shown = postprocess.apply(text, self._place(request.snapshot, context, Finish.STOP))
+        place = self._place(request.snapshot, context, Finish.STOP)
+        shown = await self._applied(text, place, check, ends_anywhere=True)
         if isinstance(shown, RejectReason):
             return outcome
         fitted = self._fitted(request, shown, Origin.LEXICAL, outcome.generation)
         return replace(fitted, detail=str(outcome.reject)) if fitted.completion else outcome
 
-    def learn(
+    async def learn(
         self,
         snapshot: DocumentSnapshot,
         offset: int,
         context: CompletionContext,
         generation: Generation,
+        check: Check | None = None,
     ) -> str | RejectReason:
         """What may be shown of a generation, which is remembered for its place."""
         finish = generation.finish
-        text = postprocess.apply(generation.text, self._place(snapshot, context, finish))
+        place = self._place(snapshot, context, finish)
+        text = await self._applied(generation.text, place, check)
         complete = finish is not Finish.DEADLINE
         if not self._policy.reuse or self.latest_text(snapshot) is None:
             return text
@@ -99,6 +115,19 @@ class Answers:
         elif complete and text is RejectReason.EMPTY:
             self._typed_through.remember(snapshot.uri, snapshot.text, offset, "", complete=True)
         return text
+
+    async def _applied(
+        self, text: str, place: Place, check: Check | None, *, ends_anywhere: bool = False
+    ) -> str | RejectReason:
+        """What may be shown of a text."""
+        left = postprocess.filtered(text, place)
+        if isinstance(left, RejectReason):
+            return left
+        if check is not None:
+            left = await check(
+                left, replace(place, finish=Finish.LENGTH) if ends_anywhere else place
+            )
+        return postprocess.put(left, place) if left else RejectReason.BREAKS_SYNTAX
 
     def knows(self, snapshot: DocumentSnapshot, offset: int) -> bool:
         """Whether a place has an answer already."""
