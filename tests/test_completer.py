@@ -35,7 +35,7 @@ from slm_lsp.types import (
 
 STAGES = (
     *("context.extract.extract", "prompt.fim.choose_template", "prompt.anchor.drop"),
-    *("prompt.fim.build", "completion.postprocess.apply", "completion.reuse.refit"),
+    *("prompt.fim.build", "completion.postprocess.filtered", "completion.reuse.refit"),
 )
 
 

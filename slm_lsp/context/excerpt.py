@@ -59,7 +59,7 @@ def around(tree: Tree, source: bytes, at: int) -> Excerpt:
             on_way = [each for each in node.children if _touches(each, first, last)]
         else:
             begin, end = _on_way(node, first, last)
-            on_way = [each for i in range(begin, end) if (each := node.child(i)) is not None]
+            on_way = [each for i in range(begin, end) if (each := _child(node, i)) is not None]
             dropped += (
                 span
                 for span in _far(node, source, begin, end)
@@ -80,6 +80,10 @@ def _excerpt(source: bytes, at: int, dropped: list[Span] | tuple[()]) -> Excerpt
         return unix_lines(b"".join(pieces).decode(errors="replace"))
 
     return Excerpt(kept(0, at), kept(at, len(source)))
+
+
+def _child(node: Node, index: int) -> Node | None:
+    return node.child(index) if 0 <= index < node.child_count else None
 
 
 def _touches(node: Node, first: int, last: int) -> bool:
@@ -105,7 +109,8 @@ def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
     """Whole lines of the children before `begin` and from `end` on, without the nearest."""
     n = node.child_count
     is_list = any(
-        each is not None and each.type == "," for each in (node.child(begin - 1), node.child(end))
+        each is not None and each.type == ","
+        for each in (_child(node, begin - 1), _child(node, end))
     )
     first = _first_line(node, source, range(min(begin, _MAX_STEPS)))
     last = _last_line(node, source, _beyond(node, begin - 1, -1), 0)
@@ -114,7 +119,7 @@ def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
     first = _first_line(node, source, range(_beyond(node, end, 1), n)[:_MAX_STEPS])
     last = _last_line(node, source, n - 1, end)
     if is_list:  # what closes a list may want no comma before it
-        closing = node.child(n - 2) if n - 2 >= end else None
+        closing = _child(node, n - 2) if n - 2 >= end else None
         last = _line_start(source, closing) if closing is not None else None
     if first is not None and last is not None and first < last:
         yield first, last
@@ -124,7 +129,7 @@ def _beyond(node: Node, index: int, step: int) -> int:
     """The first child, going by `step`, that is no longer near."""
     n_near = 0
     while 0 <= index < node.child_count:
-        child = node.child(index)
+        child = _child(node, index)
         assert child is not None
         n_near += child.end_byte - child.start_byte
         if n_near > NEAR_BYTES:
@@ -137,7 +142,7 @@ def _first_line(node: Node, source: bytes, indices: range) -> int | None:
     """Where the first of the children begins its line; what belongs to the header stands in it,
     and so does a brace."""
     for index in indices:
-        child = node.child(index)
+        child = _child(node, index)
         if child is not None and child.is_named:
             start = _line_start(source, child)
             if start is not None:
@@ -148,7 +153,7 @@ def _first_line(node: Node, source: bytes, indices: range) -> int | None:
 def _last_line(node: Node, source: bytes, index: int, least: int) -> int | None:
     """Behind the line that the last of the children down to `index` ends."""
     for each in range(index, max(least - 1, index - _MAX_STEPS), -1):
-        child = node.child(each)
+        child = _child(node, each)
         if child is None or not child.is_named or child.end_byte == child.start_byte:
             continue
         if source[child.end_byte - 1 : child.end_byte] == b"\n":
