@@ -28,6 +28,8 @@ SMALL_BYTES = 1_200
 NEAR_BYTES = 300
 # A node with fewer children may need each of them: it is no list of statements.
 _MIN_CHILDREN = 6
+# Of a broken node with more children, not each is looked at.
+_MAX_BROKEN = 3_000
 # How many siblings are looked at to find one that ends its line.
 _MAX_STEPS = 12
 _ENDS_LINE = re.compile(rb"[ \t]*[,;]?[ \t\r]*(?:\n|\Z)")
@@ -50,22 +52,23 @@ def around(tree: Tree, source: bytes, at: int) -> Excerpt:
     head = source[:at].rstrip()
     first = max(0, len(head) - 1)
     last = at + len(source[at:]) - len(source[at:].lstrip()) + 1
-    here = max(head.rfind(b"\n") + 1, 0), at + max(source[at:].find(b"\n"), 0)
+    here = head.rfind(b"\n") + 1, at + max(source[at:].find(b"\n"), 0)
     dropped: list[Span] = []
     pending = [tree.root_node]
     while pending:
         node = pending.pop()
-        if node.child_count < _MIN_CHILDREN:
-            on_way = [each for each in node.children if _touches(each, first, last)]
+        if node.end_byte - node.start_byte <= NEAR_BYTES:
+            continue
+        if node.has_error and node.child_count <= _MAX_BROKEN:
+            spans, inner = _of_broken(node, source, first, last)
+        elif node.child_count < _MIN_CHILDREN:
+            spans, inner = [], [each for each in node.children if _touches(each, first, last)]
         else:
             begin, end = _on_way(node, first, last)
-            on_way = [each for i in range(begin, end) if (each := _child(node, i)) is not None]
-            dropped += (
-                span
-                for span in _far(node, source, begin, end)
-                if span[1] <= here[0] or span[0] > here[1]
-            )
-        pending += (each for each in on_way if each.end_byte - each.start_byte > NEAR_BYTES)
+            spans = list(_far(node, source, begin, end))
+            inner = [each for i in range(begin, end) if (each := _child(node, i)) is not None]
+        dropped += (each for each in spans if each[1] <= here[0] or each[0] > here[1])
+        pending += inner
     return _excerpt(source, at, sorted(dropped))
 
 
@@ -103,6 +106,26 @@ def _on_way(node: Node, first: int, last: int) -> Span:
         if not cursor.goto_next_sibling():
             break
     return begin, end
+
+
+def _of_broken(node: Node, source: bytes, first: int, last: int) -> tuple[list[Span], list[Node]]:
+    """The lines of sound children that are not near, and the children to go on with. What is
+    broken stays: it may hold the other half of a pair."""
+    spans: list[Span] = []
+    inner: list[Node] = []
+    is_list = node.child_count >= _MIN_CHILDREN
+    for child in node.children:
+        if child.has_error or _touches(child, first, last):
+            inner.append(child)
+        elif (
+            is_list
+            and child.is_named
+            and not _touches(child, first - NEAR_BYTES, last + NEAR_BYTES)
+        ):
+            start, end = _line_start(source, child), _line_end(source, child)
+            if start is not None and end is not None:
+                spans.append((start, end))
+    return spans, inner
 
 
 def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
@@ -156,11 +179,9 @@ def _last_line(node: Node, source: bytes, index: int, least: int) -> int | None:
         child = _child(node, each)
         if child is None or not child.is_named or child.end_byte == child.start_byte:
             continue
-        if source[child.end_byte - 1 : child.end_byte] == b"\n":
-            return child.end_byte
-        ends = _ENDS_LINE.match(source, child.end_byte)
-        if ends is not None:
-            return ends.end()
+        end = _line_end(source, child)
+        if end is not None:
+            return end
     return None
 
 
@@ -168,3 +189,11 @@ def _line_start(source: bytes, node: Node) -> int | None:
     """Where a node's line starts, if the node begins it."""
     start = source.rfind(b"\n", 0, node.start_byte) + 1
     return start if not source[start : node.start_byte].strip() else None
+
+
+def _line_end(source: bytes, node: Node) -> int | None:
+    """Behind the line that a node ends, if it does."""
+    if source[node.end_byte - 1 : node.end_byte] == b"\n":
+        return node.end_byte
+    ends = _ENDS_LINE.match(source, node.end_byte)
+    return ends.end() if ends is not None else None
