@@ -125,9 +125,10 @@ class _Gate:
                 return _verdict(text, shown)
             baseline = self._trial.look(self._tail("").closers)
             if n_errors is not None and baseline is not None and n_errors <= baseline.n_errors:
-                if not baseline.in_line:
+                if n_errors < baseline.n_errors or not baseline.in_line:
                     return _verdict(text, piece)  # its errors are elsewhere
-                no_worse = no_worse or piece
+                # The place is broken and stays so. A piece of what makes it worse is not shown.
+                no_worse = no_worse or (piece if piece is whole else "")
             limit = min(limit, max(look.sound_until - self._n_indent(piece), 0) + 1)
         return _verdict(text, no_worse)
 
@@ -165,12 +166,19 @@ class _Gate:
             ended = self._look(piece, ending.text)
             if ended is None:
                 break
-            n_least = min(n_least, ended.n_errors)
+            if ending.is_to_come:
+                n_least = min(n_least, ended.n_errors)
             if ended.n_errors == 0:
-                if is_whole and ending.n_written and self._may_close(piece, ending):
-                    return piece + ending.text[: ending.n_written], 0
+                if ending.is_to_come and not ending.n_written:
+                    return piece, 0
+                closed = piece + ending.text[: ending.n_written]
+                if is_whole and self._may_close(piece, tail, ending):
+                    after = self._look(closed)
+                    if after is not None and after.n_errors <= look.n_errors:
+                        return closed, 0
                 if ending.is_to_come:
                     return piece, 0
+                break  # no other ending is needed
         return "", n_least if opens or not tail.opened else None
 
     def _endings(self, piece: str, tail: _Tail, *, opens: bool) -> Iterator[_Ending]:
@@ -199,11 +207,11 @@ class _Gate:
             for each in _WORD_ENDS:
                 yield _Ending(written + each + rest, 0, True)
 
-    def _may_close(self, piece: str, ending: _Ending) -> bool:
+    def _may_close(self, piece: str, tail: _Tail, ending: _Ending) -> bool:
         """Whether a user would expect to see it closed: at the end of a line that the model
         took for finished."""
         place, written = self._place, ending.text[: ending.n_written]
-        if place.finish not in _ENDED or place.context.in_comment:
+        if place.finish not in _ENDED or place.context.in_comment or tail.before_last_line:
             return False
         if not place.context.in_string and not _OPERAND_END.search(piece):
             return False
