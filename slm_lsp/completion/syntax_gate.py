@@ -112,10 +112,10 @@ class _Gate:
         self._behind = scan(trial.after, place.language).reaching
 
     def judge(self, text: str) -> Verdict:
-        whole, limit = self._to_block_end(text), len(text) + 1
+        whole, limit = self._to_block_end(text), len(text)
         no_worse = ""
         for piece in _pieces(whole, self._place):
-            if len(piece) >= limit:
+            if len(piece) > limit:
                 continue
             look = self._look(piece)
             if look is None:
@@ -129,7 +129,7 @@ class _Gate:
                     return _verdict(text, piece)  # its errors are elsewhere
                 # The place is broken and stays so. A piece of what makes it worse is not shown.
                 no_worse = no_worse or (piece if piece is whole else "")
-            limit = min(limit, max(look.sound_until - self._n_indent(piece), 0) + 1)
+            limit = min(limit, look.until - self._n_indent(piece))
         return _verdict(text, no_worse)
 
     def _look(self, piece: str, behind: str = "") -> Look | None:

@@ -33,12 +33,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the excerpt looks like with a text in it: how many errors it has, how much of the
-    text the first error in it leaves (`sound_until`: nothing longer can be better; the whole if
+    """What the excerpt looks like with a text in it: how many errors it has, how far into
+    the text the first error in it reaches (`until`: nothing longer can be better; the whole text if
     there is none), and whether there is one in the cursor's line."""
 
     n_errors: int
-    sound_until: int
+    until: int
     in_line: bool
 
 
@@ -80,6 +80,9 @@ class Trial:
         if known is None:
             if self.n_parses >= MAX_PARSES:
                 return None
+            # A parser asks after some work of its own, which a small text does not need.
+            if self._stop():
+                raise Stopped
             known = self._known[text] = self._look(text)
         return known
 
@@ -110,10 +113,11 @@ class Trial:
         start, end = len(before), len(before) + len(middle)
         rest = encode(self.after.partition("\n")[0])
         line = before.rfind(b"\n") + 1, end + len(rest)
-        n_errors, sound_until, in_line = 0, len(middle), False
+        n_errors, until, in_line = 0, len(middle), False
         for node in errors(tree.root_node):
             n_errors += 1
             in_line = in_line or (node.start_byte <= line[1] and node.end_byte >= line[0])
             if start <= node.start_byte and node.end_byte < end:
-                sound_until = min(sound_until, max(node.end_byte - start - 1, 0))
-        return Look(n_errors, len(middle[:sound_until].decode(errors="ignore")), in_line)
+                # The error may be in what follows it: the parser leaves out what it can.
+                until = min(until, node.end_byte - start)
+        return Look(n_errors, len(middle[:until].decode(errors="ignore")), in_line)
