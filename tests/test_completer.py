@@ -7,6 +7,7 @@ Invariant: no model and no sleep; the worker is the real one.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from completer_scene import BLOCK, BUDGET_MS, LINE, Scene, failing
 
 from slm_lsp.completion.completer import RESERVE_MS
+from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
@@ -217,8 +219,10 @@ async def test_a_failing_stage_loses_no_request(
     assert len(scene.lines()) == 1
 
 
-async def test_every_documented_key_is_used(scene: Scene) -> None:
+async def test_every_documented_key_is_used(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, dataclasses.replace(PLAIN, syntax_gate=True))
     for answer in ("x", PromptError("too long")):
         scene.engine.enqueue(answer)
         await scene.complete()
     assert {key for line in scene.lines() for key in line} == set(KEYS)
+    scene.close()
