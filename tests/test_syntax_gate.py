@@ -359,6 +359,23 @@ def test_time_that_runs_out_between_two_parses_is_no_verdict() -> None:
     assert judge("x = = 1", place, trial) == Verdict("x = = 1", State.UNCHECKED)
 
 
+def test_what_is_known_to_break_is_not_shown_when_time_runs_out() -> None:
+    asked: list[Any] = []
+
+    def stop() -> bool:
+        return len(asked) > 0 and trial.n_parses > 1  # the text, and the place without it
+
+    place, trial, _, _ = placed(PYTHON, "a.py", Finish.STOP, stop)
+    asked.append(True)
+    assert judge("x = = 1", place, trial) == Verdict("", State.DROPPED)
+
+
+def test_a_text_that_takes_the_parser_long_is_left_as_it_is() -> None:
+    broken = "x = (\n" * 4_000
+    place, trial, _, _ = placed(broken + "<CURSOR>\n", "a.py", Finish.STOP)
+    assert judge("y = 1", place, trial) == Verdict("y = 1", State.UNCHECKED)
+
+
 def test_a_text_with_many_lines_takes_few_parses() -> None:
     says = "\n".join(f"    y{i} = foo({i}) bar" for i in range(60)).strip()
     place, trial, _, _ = placed(PYTHON, "a.py", Finish.STOP)

@@ -5,7 +5,7 @@ brackets and quotes are closed instead.
 
 Invariant: pure but for the trial, and total. The result is a piece of the text from its beginning,
 and behind it at most what closes brackets, a quote and a statement at the end of a line. A text
-that could not be looked at in time is left as it is.
+of which nothing is known when time is over is left as it is.
 
 Threads: the owner of the trial.
 """
@@ -96,14 +96,18 @@ class _Ending:
 
 def judge(text: str, place: Place, trial: Trial) -> Verdict:
     """What of a text may be shown."""
+    gate = _Gate(place, trial)
     try:
-        return _Gate(place, trial).judge(text)
+        return gate.judge(text)
     except Stopped:
-        return Verdict(text, State.UNCHECKED)
+        # What is known to break something is not shown, whatever a longer look would leave of it.
+        return Verdict("", State.DROPPED) if gate.is_bad else Verdict(text, State.UNCHECKED)
 
 
 class _Gate:
     """The tries of one text."""
+
+    is_bad = False
 
     def __init__(self, place: Place, trial: Trial) -> None:
         self._place = place
@@ -129,6 +133,7 @@ class _Gate:
                     return _verdict(text, piece)  # its errors are elsewhere
                 # The place is broken and stays so. A piece of what makes it worse is not shown.
                 no_worse = no_worse or (piece if piece is whole else "")
+            self.is_bad = not no_worse
             limit = min(limit, look.until - self._n_indent(piece))
         return _verdict(text, no_worse)
 

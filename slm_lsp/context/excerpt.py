@@ -62,7 +62,7 @@ def around(tree: Tree, source: bytes, at: int) -> Excerpt:
         if node.has_error and node.child_count <= _MAX_BROKEN:
             spans, inner = _of_broken(node, source, first, last)
         elif node.child_count < _MIN_CHILDREN:
-            spans, inner = [], [each for each in node.children if _touches(each, first, last)]
+            spans, inner = [], node.children
         else:
             begin, end = _on_way(node, first, last)
             spans = list(_far(node, source, begin, end))
@@ -141,9 +141,9 @@ def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
         yield first, last
     first = _first_line(node, source, range(_beyond(node, end, 1), n)[:_MAX_STEPS])
     last = _last_line(node, source, n - 1, end)
-    if is_list:  # what closes a list may want no comma before it
-        closing = _child(node, n - 2) if n - 2 >= end else None
-        last = _line_start(source, closing) if closing is not None else None
+    final = _child(node, n - 2) if n - 2 >= end else None
+    if is_list and final is not None and final.type != ",":
+        last = _line_start(source, final)  # what closes the list may want no comma before it
     if first is not None and last is not None and first < last:
         yield first, last
 
