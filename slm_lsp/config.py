@@ -80,6 +80,7 @@ class Config:
     warm_ahead: str = _switch(True, "read a place ahead of the first request for it")
     speculate: str = _switch(False, "write ahead what would follow an accepted suggestion")
     lexical: str = _switch(True, "answer from the open files where the model has no time")
+    syntax_gate: str = _switch(True, "cut or leave out text that adds a syntax error")
     drafts: str = _switch(True, "try what was written before, where that should save time")
     confidence_gate: str = _switch(True, "hide what the model is not sure of; learns from you")
     keep_kv: str = _switch(True, "keep on the disk what the model has read, for its next start")

@@ -152,7 +152,8 @@ async def _complete(
 ) -> tuple[Outcome, str]:
     engine = await ready_engine(config)
     trace = Trace(Path(config.trace) if config.trace else None)
-    policy = replace(PLAIN, confidence_gate=config.confidence_gate == "on")
+    gates = {name: getattr(config, name) == "on" for name in ("confidence_gate", "syntax_gate")}
+    policy = replace(PLAIN, **gates)
     completer = Completer(engine, config, trace, policy=policy)
     try:
         outcome = await completer.complete(

@@ -33,10 +33,11 @@ KEYS = {
     "reject": "why none was shown; null if one was",
     "n_chars": "length of the shown text",
     "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish, lexical, "
-    "others",
+    "others (of these three syntax)",
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",
+    "syntax": "what the look at its syntax did to a text: ok, closed, cut, dropped or unchecked",
     "score": "how likely the model thought the first line, a natural logarithm",
     "bar": "the score below which nothing is shown by itself",
     "n_alternatives": "how many other texts were shown beside the first",

@@ -40,7 +40,7 @@ from slm_lsp.types import (
 
 STAGES = (
     *("context.extract.extract", "prompt.fim.choose_template", "prompt.anchor.drop"),
-    *("prompt.fim.build", "completion.postprocess.apply", "completion.reuse.refit"),
+    *("prompt.fim.build", "completion.postprocess.filtered", "completion.reuse.refit"),
 )
 
 
@@ -278,7 +278,7 @@ async def test_a_failing_stage_loses_no_request(
 
 
 async def test_every_documented_key_is_used(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, replace(PLAIN, confidence_gate=True))
+    scene = Scene(tmp_path, replace(PLAIN, confidence_gate=True, syntax_gate=True))
     sure = Generation("x", Finish.EOS, logprobs=(-0.1,), ends=(1,))
     for answer in (sure, PromptError("too long")):
         scene.engine.enqueue(answer)
@@ -287,3 +287,4 @@ async def test_every_documented_key_is_used(tmp_path: Path) -> None:
         await scene.completer.complete(request)
     scene.close()
     assert {key for line in scene.lines() for key in line} == set(KEYS)
+    scene.close()

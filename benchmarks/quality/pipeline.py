@@ -11,6 +11,7 @@ Threads: the caller's runs the event loop; the engine has its own.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
@@ -42,7 +43,8 @@ class Pipeline:
         """Load the configured model. Raises UsageError."""
         self._loop = asyncio.Runner()
         self._engine = self._loop.run(ready_engine(config))
-        self._completer = Unhurried(self._engine, config, policy=PLAIN)
+        policy = replace(PLAIN, syntax_gate=True)
+        self._completer = Unhurried(self._engine, config, policy=policy)
 
     def outcome(self, problem: Problem, n_alternatives: int = 0) -> Outcome:
         """What the server would say at the problem's cursor."""

@@ -15,16 +15,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slm_lsp.completion.answers import Answers
+from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.jobs import Jobs
 from slm_lsp.completion.outcome import Outcome
-from slm_lsp.completion.preparing import Kind, Preparer
+from slm_lsp.completion.preparing import Kind, Prepared, Preparer
 from slm_lsp.completion.reading import Reading
 from slm_lsp.deadline import CancelToken
 from slm_lsp.types import (
-    CompletionContext,
     CompletionRequest,
+    DocumentSnapshot,
     Finish,
     Generation,
     GenerationRequest,
@@ -70,7 +70,7 @@ class Ahead:
         self,
         request: CompletionRequest,
         job: GenerationRequest,
-        context: CompletionContext,
+        prepared: Prepared,
         generation: Generation,
     ) -> None:
         """Let the engine finish what a deadline cut, and then read what the next ones need."""
@@ -87,7 +87,8 @@ class Ahead:
             longer = await self._completer.engine.generate(again)
             if is_cut and longer.finish is Finish.LENGTH:
                 longer = replace(longer, finish=Finish.DEADLINE)  # it could go on
-            self._answers.learn(snapshot, offset, context, longer)
+            check = self._check(snapshot, offset, flight, prepared)
+            await self._answers.learn(snapshot, offset, prepared.context, longer, check)
             # On a slow model all answers are cut, and no other time is left for it.
             if self._is_to_renew(request):
                 await self.reading.in_pauses(request.session, flight)
@@ -130,9 +131,17 @@ class Ahead:
             document = prepared.chosen.sequence
             job = self._jobs.new(request.session, flight.cancel, prepared.prompt, document)
             said = await self._completer.engine.generate(job)
-            self._answers.learn(there, at, prepared.context, said)
+            check = self._check(there, at, flight, prepared)
+            await self._answers.learn(there, at, prepared.context, said, check)
 
         self._flights.start(request.session, flight, suppose)
+
+    def _check(
+        self, snapshot: DocumentSnapshot, offset: int, flight: Flight, prepared: Prepared
+    ) -> Check | None:
+        """How the syntax of what is remembered is looked at: without haste."""
+        target = self._jobs.target(snapshot, offset, flight.cancel, Kind.SUPPOSED)
+        return self._completer.check(target, prepared)
 
     def _may_suppose(self, request: CompletionRequest) -> bool:
         is_free = self._flights.background(request.session) is None

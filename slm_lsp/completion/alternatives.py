@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from slm_lsp.completion.answers import Answers
+from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.confidence import Certainty, first_line, n_visible
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.postprocess import RejectReason
@@ -49,6 +49,7 @@ async def others(
     context: CompletionContext,
     first: Outcome,
     speed: Speed,
+    check: Check | None = None,
 ) -> tuple[Completion, ...]:
     """Up to `request.n_alternatives` texts that are not the first, the likeliest start first.
     `job` is the one that the first answer came from."""
@@ -64,7 +65,7 @@ async def others(
             generation = await engine.generate(replace(job, branch=branch, branch_at=at))
         except (Cancelled, EngineUnavailable, PromptError):
             break
-        other = answers.alternative(request, context, generation)
+        other = await answers.alternative(request, context, generation, check)
         if other is not None and is_different(other, [*known, *found]):
             found.append(other)
     return tuple(found)

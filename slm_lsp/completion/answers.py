@@ -3,7 +3,8 @@
 Owns: the typed-through memory, and the fit of every answer into the document as it is when
 it is given.
 
-Invariant: every text goes through the same post-processing. What is remembered is what was,
+Invariant: every text goes through the same post-processing, the look at its syntax where there
+is one included, before it is remembered or shown. What is remembered is what was,
 or could have been, shown; nothing is remembered for a document that is closed.
 
 Threads: the event loop.
@@ -11,7 +12,7 @@ Threads: the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from slm_lsp.completion import postprocess, reuse
@@ -33,6 +34,9 @@ from slm_lsp.types import (
     Origin,
     Trigger,
 )
+
+# What of a text for a place the syntax lets stand, nothing if none of it.
+Check = Callable[[str, Place], Awaitable[str]]
 
 
 class Answers:
@@ -68,11 +72,15 @@ class Answers:
         score = found.certainty.score(found.text, found.n_seen) if found.certainty else None
         return self._gated(request, found.text, Origin.REUSED, None, score)
 
-    def of_model(
-        self, request: CompletionRequest, context: CompletionContext, generation: Generation
+    async def of_model(
+        self,
+        request: CompletionRequest,
+        context: CompletionContext,
+        generation: Generation,
+        check: Check | None = None,
     ) -> Outcome:
         """The answer that a generation is."""
-        text = self.learn(request.snapshot, request.offset, context, generation)
+        text = await self.learn(request.snapshot, request.offset, context, generation, check)
         if isinstance(text, RejectReason):
             return Outcome(None, text, generation)
         certainty = Certainty.of(generation)
@@ -82,12 +90,16 @@ class Answers:
             self._gate.made(request, text, score, is_shown=outcome.completion is not None)
         return outcome
 
-    def alternative(
-        self, request: CompletionRequest, context: CompletionContext, generation: Generation
+    async def alternative(
+        self,
+        request: CompletionRequest,
+        context: CompletionContext,
+        generation: Generation,
+        check: Check | None = None,
     ) -> Completion | None:
         """Another text for a place that has an answer, in the request's own document; it is not
         remembered."""
-        text = self._shown(request.snapshot, context, generation)
+        text = await self._shown(request.snapshot, context, generation, check)
         if isinstance(text, RejectReason):
             return None
         return Completion(text, request.offset, request.offset, Origin.MODEL)
@@ -118,25 +130,32 @@ class Answers:
             outcome = self._fitted(request, text, origin, generation)
         return replace(outcome, score=score, bar=self._gate.bar)
 
-    def lexical(
-        self, request: CompletionRequest, context: CompletionContext, outcome: Outcome, text: str
+    async def lexical(
+        self,
+        request: CompletionRequest,
+        context: CompletionContext,
+        outcome: Outcome,
+        text: str,
+        check: Check | None = None,
     ) -> Outcome:
         """The open files' answer, or the outcome that there was without it."""
-        shown = postprocess.apply(text, self._place(request.snapshot, context, Finish.STOP))
+        place = self._place(request.snapshot, context, Finish.STOP)
+        shown = await self._applied(text, place, check, ends_anywhere=True)
         if isinstance(shown, RejectReason):
             return outcome
         fitted = self._fitted(request, shown, Origin.LEXICAL, outcome.generation)
         return replace(fitted, detail=str(outcome.reject)) if fitted.completion else outcome
 
-    def learn(
+    async def learn(
         self,
         snapshot: DocumentSnapshot,
         offset: int,
         context: CompletionContext,
         generation: Generation,
+        check: Check | None = None,
     ) -> str | RejectReason:
         """What may be shown of a generation, which is remembered for its place."""
-        text = self._shown(snapshot, context, generation)
+        text = await self._shown(snapshot, context, generation, check)
         complete = generation.finish is not Finish.DEADLINE
         if not self._policy.reuse or self.latest_text(snapshot) is None:
             return text
@@ -153,15 +172,33 @@ class Answers:
             self._typed_through.remember(snapshot.uri, snapshot.text, offset, "", complete=True)
         return text
 
-    def _shown(
-        self, snapshot: DocumentSnapshot, context: CompletionContext, generation: Generation
+    async def _shown(
+        self,
+        snapshot: DocumentSnapshot,
+        context: CompletionContext,
+        generation: Generation,
+        check: Check | None,
     ) -> str | RejectReason:
         """What of a generation could be shown, if the model is sure enough of it."""
         place = self._place(snapshot, context, generation.finish)
         certainty = Certainty.of(generation) if self._gate is not None else None
-        if certainty is None:
-            return postprocess.apply(generation.text, place)
-        return postprocess.apply(cut_unsure(generation.text, certainty, place), place)
+        text = generation.text
+        if certainty is not None:
+            text = cut_unsure(text, certainty, place)
+        return await self._applied(text, place, check)
+
+    async def _applied(
+        self, text: str, place: Place, check: Check | None, *, ends_anywhere: bool = False
+    ) -> str | RejectReason:
+        """What may be shown of a text."""
+        left = postprocess.filtered(text, place)
+        if isinstance(left, RejectReason):
+            return left
+        if check is not None:
+            left = await check(
+                left, replace(place, finish=Finish.LENGTH) if ends_anywhere else place
+            )
+        return postprocess.put(left, place) if left else RejectReason.BREAKS_SYNTAX
 
     def knows(self, snapshot: DocumentSnapshot, offset: int) -> bool:
         """Whether a place has an answer already."""

@@ -18,11 +18,12 @@ from dataclasses import replace
 
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.alternatives import others, with_alternatives, with_others
-from slm_lsp.completion.answers import Answers
+from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.gate import Gate
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.patience import Patience
+from slm_lsp.completion.place import Place
 from slm_lsp.completion.policy import Policy
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import (
@@ -53,9 +54,12 @@ from slm_lsp.types import (
 
 log = logging.getLogger(__name__)
 
-# What the answer still has to go through once the engine has stopped.
+# What the answer still has to go through once the engine has stopped; the look at its syntax
+# has to leave a part of that.
 RESERVE_MS = 8.0
+SHOWING_MS = 2.0
 CLOSED = "the completer was closed"
+UNCHECKED = "unchecked"
 
 
 class Completer:
@@ -182,7 +186,10 @@ class Completer:
         if outcome.completion is None and outcome.reject in UNANSWERED and guess is not None:
             with span.stage("lexical"):
                 text = await result_of(guess, request.deadline)
-            return self._answers.lexical(request, prepared.context, outcome, text or "")
+            check = self._check(request, prepared, span)
+            return await self._answers.lexical(
+                request, prepared.context, outcome, text or "", check
+            )
         return outcome
 
     def speed(self) -> Speed:
@@ -235,13 +242,14 @@ class Completer:
         if generation.richer_at is not None:
             span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
         with span.stage("finish"):
-            outcome = self._answers.of_model(request, prepared.context, generation)
+            check = self._check(request, prepared, span)
+            outcome = await self._answers.of_model(request, prepared.context, generation, check)
         if self._wants_others(request) and outcome.reject is not RejectReason.MOVED_ON:
             at = generation.richer_at
             prompt = job.prompt if at is None else job.richer[at]
             job_again = replace(job, prompt=prompt, richer=())
             with span.stage("others"):
-                outcome = await self._more(request, job_again, prepared, outcome)
+                outcome = await self._more(request, job_again, prepared, outcome, check)
         if not self._patience.is_tired(request.session):
             self._go_on(request, job, prepared, generation, outcome)
         return outcome
@@ -255,6 +263,7 @@ class Completer:
         job: GenerationRequest,
         prepared: Prepared,
         outcome: Outcome,
+        check: Check | None,
     ) -> Outcome:
         """The outcome with other texts; where it has none of its own, one of them is it."""
         snapshot, text = request.snapshot, self._answers.latest_text(request.snapshot)
@@ -266,11 +275,32 @@ class Completer:
             prepared.context,
             outcome,
             self.speed(),
+            check,
         )
         # Somebody may have typed since the first answer was made.
         first = self._answers.refitted(snapshot, outcome.completion, text)
         fitted = [self._answers.refitted(snapshot, each, snapshot.text) for each in found]
         return with_alternatives(replace(outcome, completion=first), fitted)
+
+    def _check(self, request: CompletionRequest, prepared: Prepared, span: Span) -> Check | None:
+        """How the syntax of a request's texts is looked at, if it is."""
+        deadline = request.deadline.earlier(SHOWING_MS)
+        target = Target(request.snapshot, request.offset, deadline, request.cancel, None)
+        return self.check(target, prepared, span)
+
+    def check(self, target: Target, prepared: Prepared, span: Span | None = None) -> Check | None:
+        """How the syntax of texts for a target is looked at; None where it is not."""
+        if not self.policy.syntax_gate or not prepared.has_tree:
+            return None
+        span = span or Span(target.deadline.clock)
+
+        async def checked(text: str, place: Place) -> str:
+            with span.stage("syntax"):
+                verdict = await self._preparer.check(target, text, place)
+            span.note(syntax=verdict.state if verdict is not None else UNCHECKED)
+            return verdict.text if verdict is not None else text
+
+        return checked
 
     def _go_on(
         self,
@@ -285,7 +315,7 @@ class Completer:
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             prompt = job.prompt if at is None else job.richer[at]
             job = replace(job, prompt=prompt, richer=())
-            self._ahead.carry_on(request, job, prepared.context, generation)
+            self._ahead.carry_on(request, job, prepared, generation)
         if chosen is not None and chosen.renewable and at is None:
             self._ahead.renew_after(request)
 

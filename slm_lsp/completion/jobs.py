@@ -44,16 +44,15 @@ class Jobs:
         self, snapshot: DocumentSnapshot, offset: int, cancel: CancelToken, kind: Kind
     ) -> Prepared | None:
         """Context and prompt of a place."""
-        target = Target(
-            snapshot,
-            offset,
-            self._deadline(),
-            cancel,
-            self.engine.info,
-            kind,
-            self._completer.speed(),
-        )
+        target = self.target(snapshot, offset, cancel, kind)
         return await self._preparer.prepare(target, self._completer.config, Span(self.clock))
+
+    def target(
+        self, snapshot: DocumentSnapshot, offset: int, cancel: CancelToken, kind: Kind
+    ) -> Target:
+        """A place to look at in the background."""
+        speed = self._completer.speed()
+        return Target(snapshot, offset, self._deadline(), cancel, self.engine.info, kind, speed)
 
     def new(
         self,

@@ -13,6 +13,7 @@ Threads: any.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from slm_lsp.completion.brackets import open_quote, scan
 from slm_lsp.completion.place import Place
@@ -57,7 +58,7 @@ def _whole_lines(text: str, place: Place) -> str:
     while at > 0 and text[:at].strip():
         lines = text[:at].rstrip()
         last = (place.line + lines).rpartition("\n")[2]
-        if _closed(lines, place) and not _line_wants_more(last, place):
+        if is_closed(lines, place) and not _line_wants_more(last, place):
             return text[:at]
         at = text.rfind("\n", 0, at)
     return ""
@@ -81,11 +82,16 @@ def _expression(text: str, place: Place) -> str:
         rest = place.end_of_word(begun.group()) if begun else None
         if rest is not None and _stands(text + rest, place):
             return text + rest
+    return next(expressions(text, place), "")
+
+
+def expressions(text: str, place: Place) -> Iterator[str]:
+    """The pieces, longest first, that end with an operand and need nothing behind them."""
+    end = whole_words(text, place)
     ends = [each.start() for each in _OPERAND_END.finditer(text, 0, end) if each.start() > 0]
     for at in reversed(ends[-MAX_BOUNDARIES:]):
         if at <= end and text[:at].strip() and _stands(text[:at], place):
-            return text[:at]
-    return ""
+            yield text[:at]
 
 
 def _stands(text: str, place: Place) -> bool:
@@ -94,10 +100,10 @@ def _stands(text: str, place: Place) -> bool:
     begun_before = not first and bool(place.line.strip())
     if not begun_before and WANTS_BLOCK.match(last):
         return False
-    return _closed(text, place) and not _WANTS_MORE.search(last)
+    return is_closed(text, place) and not _WANTS_MORE.search(last)
 
 
-def _closed(text: str, place: Place) -> bool:
+def is_closed(text: str, place: Place) -> bool:
     """Whether nothing that the text opened is open at its end."""
     if scan(text, place.language).opened:
         return False

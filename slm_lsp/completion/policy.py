@@ -26,7 +26,7 @@ class Policy:
     that its deadline cut; `speculate` that what is shown will be accepted (off until a
     benchmark shows that it is worth its processor time); `warm_ahead` the prompt at open and
     when idle; `lexical` answers where the model has none; `confidence_gate` cuts or hides what
-    the model is not sure of."""
+    the model is not sure of; `syntax_gate` shows no more of a text than adds no syntax error."""
 
     reuse: bool = True
     carry_on: bool = True
@@ -35,6 +35,7 @@ class Policy:
     lexical: bool = True
     anchors: bool = True
     confidence_gate: bool = True
+    syntax_gate: bool = True
 
     @classmethod
     def of(cls, config: Config) -> Policy:

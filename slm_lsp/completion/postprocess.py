@@ -56,6 +56,7 @@ class RejectReason(StrEnum):
     TRIFLE = "trifle"
     SECRET = "secret"
     UNSURE = "unsure"
+    BREAKS_SYNTAX = "breaks_syntax"
     MOVED_ON = "moved_on"
 
 
@@ -84,7 +85,13 @@ FILTERS: tuple[tuple[filters.Filter, RejectReason], ...] = (
 
 
 def apply(text: str, place: Place) -> str | RejectReason:
-    """What may be shown of `text`, or why nothing may."""
+    """What may be shown of `text`, as it is inserted, or why nothing may."""
+    text = filtered(text, place)
+    return text if isinstance(text, RejectReason) else put(text, place)
+
+
+def filtered(text: str, place: Place) -> str | RejectReason:
+    """What the filters leave of `text`, or why nothing is left."""
     if not text.strip():
         no_time = place.finish is Finish.DEADLINE
         return RejectReason.NO_TIME if no_time else RejectReason.EMPTY
@@ -92,18 +99,23 @@ def apply(text: str, place: Place) -> str | RejectReason:
         text = each(text, place)
         if not text.strip():
             return reason
-    return put(text, place)
+    return text
 
 
 def put(text: str, place: Place) -> str:
     """`text` as it is inserted."""
+    text, newline = laid_out(text, place), _newline(place.context)
+    return text.replace("\n", newline) if newline != "\n" else text
+
+
+def laid_out(text: str, place: Place) -> str:
+    """`text` as it is inserted, but for its line ends."""
     if not text.startswith("\n"):
         text = place.context.inferred_indent + text
     if _spreads_brackets(text, place):
         line = place.line
         text += "\n" + line[: len(line) - len(line.lstrip())]
-    newline = _newline(place.context)
-    return text.replace("\n", newline) if newline != "\n" else text
+    return text
 
 
 def _spreads_brackets(text: str, place: Place) -> bool:

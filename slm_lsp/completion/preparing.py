@@ -6,8 +6,8 @@ time that looking at the document may take.
 Invariant: nothing is parsed or indexed on the event loop, and nobody waits for the worker
 past a deadline. What is only caught up with gives way to a request.
 
-Threads: public methods on the event loop; `_prepare`, `_parse`, `_index`, `_guess` and
-`_forget` on the worker.
+Threads: public methods on the event loop; `_prepare`, `_check`, `_parse`, `_index`, `_guess`
+and `_forget` on the worker.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from slm_lsp.completion import lexical
 from slm_lsp.completion.anchors import Anchors, Chosen, Room
+from slm_lsp.completion.place import Place
 from slm_lsp.completion.token_index import TokenIndex
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
@@ -41,6 +42,7 @@ from slm_lsp.types import (
 )
 
 if TYPE_CHECKING:
+    from slm_lsp.completion.syntax_gate import Verdict
     from slm_lsp.context.syntax import SyntaxTrees
 
 log = logging.getLogger(__name__)
@@ -83,12 +85,13 @@ class Target:
 class Prepared:
     """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
     what the prompt is anchored to, and which KV sequence is its own; `richer` are the prompts of
-    its richer anchors."""
+    its richer anchors. `has_tree`: texts for the place can be checked."""
 
     context: CompletionContext
     prompt: Prompt | None = None
     chosen: Chosen | None = None
     richer: tuple[Prompt, ...] = ()
+    has_tree: bool = False
 
 
 class WorkerClosed(Exception):
@@ -116,9 +119,14 @@ class Preparer:
         """
         template = self.template_of(target.model) if target.model is not None else None
         work = self._run(self._prepare, target, config, template, span)
-        self._n_waiting += 1
-        work.add_done_callback(self._extracted)
-        return await result_of(work, target.deadline)
+        return await self._waited(work, target.deadline)
+
+    async def check(self, target: Target, text: str, place: Place) -> Verdict | None:
+        """What the syntax at the target's place says of a text; None where that took too long.
+
+        Raises WorkerClosed.
+        """
+        return await self._waited(self._run(self._check, target, text, place), target.deadline)
 
     def guess(self, snapshot: DocumentSnapshot, offset: int) -> asyncio.Future[str]:
         """Begin to look what the open files say of a place. Raises WorkerClosed."""
@@ -170,7 +178,13 @@ class Preparer:
         if not self.closed:
             self._worker.submit(_logged, call, value)
 
-    def _extracted(self, work: asyncio.Future[Prepared]) -> None:
+    async def _waited(self, work: asyncio.Future[T], deadline: Deadline) -> T | None:
+        """The result of work that a request waits for."""
+        self._n_waiting += 1
+        work.add_done_callback(self._done)
+        return await result_of(work, deadline)
+
+    def _done(self, work: asyncio.Future[Any]) -> None:
         self._n_waiting -= 1
         _look_at(work)
 
@@ -194,6 +208,7 @@ class Preparer:
         span.note(want=context.want)
         if context.want is Want.NOTHING or target.model is None or template is None:
             return Prepared(context)
+        has_tree = self._syntax().has_tree(target.snapshot.uri)
         with span.stage("prompt"):
             chosen = self._choose(context, target, template, config)
             n_typed = len(chosen.typed) if self._anchors is not None else None
@@ -203,7 +218,19 @@ class Preparer:
                 for each in chosen.richer
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
-        return Prepared(context, prompt, chosen, richer)
+        return Prepared(context, prompt, chosen, richer, has_tree)
+
+    def _check(self, target: Target, text: str, place: Place) -> Verdict:
+        from slm_lsp.completion import syntax_gate
+        from slm_lsp.context.trial import Trial
+
+        def stop() -> bool:
+            return target.cancel.cancelled or target.deadline.expired()
+
+        trial = Trial.at(self._syntax(), target.snapshot, target.offset, stop)
+        if trial is None:
+            return syntax_gate.Verdict(text, syntax_gate.State.UNCHECKED)
+        return syntax_gate.judge(text, place, trial)
 
     def _choose(
         self, context: CompletionContext, target: Target, template: FimTemplate, config: Config

@@ -111,6 +111,30 @@ class SyntaxTrees:
         for known in [each for each in self._parsed if each == uri or each.startswith(uri + _PART)]:
             del self._parsed[known]
 
+    def moved(self, snapshot: DocumentSnapshot) -> tuple[Tree, bytes] | None:
+        """The last tree with its nodes where they are in this snapshot, and the snapshot's
+        source; right but for what was typed since. Nothing is parsed, nothing is kept."""
+        known = self._parsed.get(snapshot.uri)
+        if known is None or known.tree is None or known.language != snapshot.language:
+            return None
+        if known.text == snapshot.text:
+            return known.tree, known.source
+        source, tree = encode(snapshot.text), known.tree.copy()
+        apply_edit(tree, known.source, source, edit_between(known.source, source))
+        return tree, source
+
+    def apart(
+        self, language: str, source: bytes, stop: Callable[[], bool] | None = None
+    ) -> Tree | None:
+        """The tree of a source that is no document's; None if `stop` ended the parse."""
+        parser = self._parser(language)
+        return _run(parser, source, None, stop)[0] if parser is not None else None
+
+    def has_tree(self, uri: str) -> bool:
+        """Whether a document has one."""
+        known = self._parsed.get(uri)
+        return known is not None and known.tree is not None
+
     def _parse(
         self,
         parser: Parser,

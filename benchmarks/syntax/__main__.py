@@ -1,0 +1,150 @@
+"""`python -m benchmarks.syntax`: how many shown completions add a syntax error to a sound file.
+
+At random places in real files of ten languages the rest of a line, a line or a body is taken out
+and completed by the whole pipeline, without time pressure, with the look at the syntax on and off.
+What is shown is put in, and the whole file is parsed anew (`judge.py`). With --json FILE a run that
+was stopped goes on where it was: its rows are in FILE.partial.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.journal import Journal, OtherRun
+from benchmarks.syntax.asking import Asking
+from benchmarks.syntax.judge import Judge, is_misplaced, repeats_below
+from benchmarks.syntax.places import Hole, holes
+from benchmarks.syntax.sources import File, NoSource, files_of, folder, listed, obtained
+from benchmarks.syntax.table import offenders, summary, table
+from slm_lsp import __version__
+from slm_lsp.cli import UsageError
+from slm_lsp.config import Config
+from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.oneshot import obtain_with_bar
+from slm_lsp.wiring import obtain
+
+MODES = {"on": True, "off": False}
+TICK = 10
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.syntax", description=__doc__)
+    parser.add_argument("--positions", type=int, default=2000, help="of all languages together")
+    parser.add_argument("--language", action="append", help="only these (may be repeated)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="0: as the server chooses")
+    parser.add_argument("--model", default="", help="name or path (default: the default model)")
+    parser.add_argument("--quantization", default="")
+    parser.add_argument("--sources", type=Path, default=folder(), help="where packages are kept")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    return parser.parse_args(arguments)
+
+
+def placed(options: argparse.Namespace, judge: Judge) -> list[Hole]:
+    """The places, one language after the other. Raises NoSource."""
+    files: dict[str, list[File]] = {}
+    for source in listed()[0]:
+        if not options.language or source.language in options.language:
+            found = files_of(source, obtained(source, options.sources))
+            files.setdefault(source.language, []).extend(found)
+
+    def is_sound(file: File) -> bool:
+        return judge.n_errors(file.language, file.text) == 0
+
+    n = -(-options.positions // max(1, len(files)))
+    return [
+        hole
+        for language, each in files.items()
+        for hole in holes(each, language, n, options.seed, is_sound)
+    ]
+
+
+def row_of(hole: Hole, shown: str, facts: dict[str, Any], judge: Judge) -> dict[str, Any]:
+    """What is kept of an answer: no text of a file."""
+    row = {
+        "name": hole.name,
+        "kind": hole.kind,
+        "path": hole.file.path,
+        "offset": len(hole.before),
+        "n_taken_out": len(hole.middle),
+        "n_chars": len(shown),
+        "n_lines": shown.count("\n") + 1 if shown else 0,
+        "exact": bool(shown) and shown.strip() == hole.middle.strip(),
+        **facts,
+    }
+    if shown:
+        language = hole.file.language
+        row |= judge.verdict(language, hole.before, shown, hole.after)
+        row["repeats_below"] = repeats_below(hole.before, shown, hole.after)
+        row["misplaced"] = is_misplaced(hole.before, shown, hole.after, hole.true_line)
+    return row
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole result. Raises NoSource, UsageError, ModelLoadError or OtherRun."""
+    config = replace(
+        Config(),
+        model=options.model,
+        quantization=options.quantization,
+        threads=options.threads,
+        batch_threads=options.threads,
+    )
+    obtain_with_bar(config)
+    result = {
+        "benchmark": "syntax",
+        "slm_lsp": __version__,
+        "model": obtain(config).path.name,
+        "python": platform.python_version(),
+        "positions": options.positions,
+        "languages": options.language or "all",
+        "seed": options.seed,
+    }
+    judge = Judge(listed()[1])
+    places = placed(options, judge)
+    journal = Journal(Path(f"{options.json}.partial.jsonl") if options.json else None, result)
+    rows: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+    with closing(Asking(config, MODES)) as asking:
+        for number, hole in enumerate(places, 1):
+            for mode in MODES:
+                row = journal.row(mode, hole.name)
+                if row is None:
+                    shown, facts = asking.answer(mode, hole)
+                    row = row_of(hole, shown, facts, judge)
+                    journal.add(mode, row)
+                rows[mode].append(row)
+            if number % TICK == 0 or number == len(places):
+                added = {
+                    mode: sum(each.get("added", False) for each in rows[mode]) for mode in MODES
+                }
+                print(f"{number}/{len(places)}: errors added {added}", file=sys.stderr, flush=True)
+    figures = {mode: summary(each) for mode, each in rows.items()}
+    print(table(figures))
+    for mode in MODES:
+        for said in offenders(mode, rows[mode]):
+            print(said)
+    if options.json:
+        whole = {**result, "summary": figures, "rows": rows}
+        options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    journal.remove()
+    return {**result, "summary": figures}
+
+
+def main() -> int:
+    try:
+        run(parse(None))
+    except (NoSource, UsageError, ModelLoadError, OtherRun) as error:
+        print(f"benchmarks.syntax: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
