@@ -23,7 +23,8 @@ RIM = frozenset({"cli", "__main__", "wiring", "oneshot", "doctor", "control", "s
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
     "lsp": {"completion", "engine", "text", "types", "deadline", "trace", "config"},
-    "completion": {"context", "prompt", "engine", "text", *VALUES, "trace", "config"},
+    "completion": {"context", "prompt", "engine", "workspace", "text", *VALUES, "trace", "config"},
+    "workspace": {"context", "text", *VALUES},
     "context": {"text", "types"},
     "prompt": {"text", "types"},
     "engine": {"text", *VALUES},
