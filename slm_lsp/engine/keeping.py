@@ -15,6 +15,7 @@ Threads: the Scheduler's.
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import re
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ from urllib.parse import unquote
 from slm_lsp.deadline import Clock, Deadline
 from slm_lsp.engine.kv import KvCache, n_alike
 from slm_lsp.engine.kv_file import MAX_STATE_BYTES, Kept, KvFiles
-from slm_lsp.text.secret_paths import is_secret_path
 from slm_lsp.types import Segment, Text
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,15 @@ UNSURE_TOKENS = 4
 
 # What a daemon calls a document: its client's number, its URI, and which of its places.
 DOCUMENT = re.compile(r"(?:\d+/)?(?P<key>file:(?P<path>.*?)(?:#\d+)?)", re.DOTALL)
+SECRET_NAMES = (
+    *(".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx"),
+    *("*.gpg", "*.asc", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "authorized_keys"),
+    *("*credential*", "*secret*", "*password*", "*.tfvars", "*.tfstate", ".netrc", "_netrc"),
+    *(".npmrc", ".pypirc", ".pgpass", ".my.cnf", ".htpasswd", ".git-credentials", ".*history"),
+)
+SECRET_FOLDERS = frozenset(
+    (".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", "secrets")
+)
 
 
 def key_of(document: str) -> str | None:
@@ -48,7 +57,9 @@ def key_of(document: str) -> str | None:
     found = DOCUMENT.fullmatch(document)
     if found is None:
         return None
-    return None if is_secret_path(unquote(found["path"])) else found["key"]
+    *folders, name = re.split(r"[/\\]", unquote(found["path"]).lower())
+    is_secret = any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRET_NAMES)
+    return None if is_secret or not SECRET_FOLDERS.isdisjoint(folders) else found["key"]
 
 
 def keep(kv: KvCache, clock: Clock) -> None:

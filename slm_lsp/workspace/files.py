@@ -31,8 +31,10 @@ MAX_FILES = 20_000
 MAX_SEEN = 500_000
 # Installed or built, whether the rules say so or not. Hidden folders are left out, too.
 LEFT_OUT_FOLDERS = frozenset(
-    "node_modules bower_components jspm_packages __pycache__ site-packages venv virtualenv"
-    " __pypackages__ vendor Pods DerivedData".split()
+    (
+        *("node_modules", "bower_components", "jspm_packages", "__pycache__", "__pypackages__"),
+        *("site-packages", "venv", "virtualenv", "vendor", "Pods", "DerivedData"),
+    )
 )
 LEFT_OUT_NAMES = re.compile(
     r"(?i)(?:.*\.min\.\w+|.*[.-](?:bundle|chunk)\.\w+|.*\.(?:map|lock|snap|svg)|.*_pb2(?:_grpc)?\.pyi?"

@@ -22,14 +22,15 @@ _TO_WORDS = bytes(byte if byte in _PART or byte >= 0x80 else 0x20 for byte in ra
 _DIGITS = frozenset(b"0123456789")
 
 # Words that most languages share and that say nothing of a place.
-COMMON = frozenset(
+_COMMON_WORDS = (
     "and as assert async await bool break case catch char class const continue def default del do"
     " double elif else enum except export extends false final finally float for from func function"
     " global if implements import in include int interface is lambda let long match namespace new"
     " nil none not null or override package pass private protected pub public raise return self"
     " short static str string struct super switch template this throw throws true try type"
-    " typedef typename union unsigned use using var void while with yield".split()
+    " typedef typename union unsigned use using var void while with yield"
 )
+COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def words_of(source: bytes) -> list[str]:

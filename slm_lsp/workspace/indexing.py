@@ -89,14 +89,18 @@ class Indexer:
         """Bring files up to date of which somebody says that they have changed."""
         changed, gone = [], []
         known = self._known()
-        for path in sorted(set(paths)):
+        paths = sorted(set(paths))
+        if any(_is_folder(self._root, path) for path in paths):
+            return self.scan()
+        for path in paths:
             found = self._stated(path)
             if found is None:
                 # A folder that is gone took along what was in it.
                 gone += [each for each in known if each == path or each.startswith(f"{path}/")]
-            elif known.get(path) != (found.mtime_ns, found.size):
-                if path in known or len(known) < self._max_files:
-                    changed.append(found)
+            elif known.get(path) != (found.mtime_ns, found.size) and (
+                path in known or len(known) < self._max_files
+            ):
+                changed.append(found)
         summary = Summary(n_seen=len(known))
         self._write(changed, gone, summary)
         summary.n_files = self._n_files()
@@ -153,6 +157,11 @@ class Indexer:
 
     def _n_files(self) -> int:
         return int(self._connection.execute("select count(*) from files").fetchone()[0])
+
+
+def _is_folder(root: Path, path: str) -> bool:
+    # One that came may hold anything.
+    return "." not in path.rpartition("/")[2] and (root / path).is_dir()
 
 
 def _is_behind_link(root: Path, path: str) -> bool:
