@@ -13,8 +13,8 @@ Threads: the completer's worker.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slm_lsp.context.languages import language_of, language_of_path
@@ -35,7 +35,7 @@ MAX_DEFINITIONS = 10
 MAX_HOMONYMS = 3
 MAX_FOUND = 24
 MAX_FILES_AN_IMPORT, MAX_FILES_IMPORTED, MAX_FILES_A_FOLDER = 8, 64, 40
-MAX_OUTLINES, MAX_LOOKUPS, MAX_IMPORTERS = 256, 2000, 32
+MAX_OUTLINES, MAX_LOOKUPS, MAX_IMPORTERS = 64, 2000, 32
 HEAD_CHARS = 60_000
 
 K = TypeVar("K", bound=Hashable)
@@ -44,18 +44,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a name is defined: in a file of a folder's index, or in a live one."""
+    """Where a name is defined: in a file of a folder's index, or in a live one. `key` is the
+    file's path on the disk."""
 
     name: str
     root: Root | None
     path: str
+    key: str
     line: int
     version: int
     live: LiveFile | None = None
-
-    @property
-    def order(self) -> tuple[str, int]:
-        return self.path, self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,10 @@ class Imported:
     by what they are called there."""
 
     key: object
-    files: frozenset[str]
-    folders: tuple[str, ...]
-    names: dict[str, str]
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    serial: int = 0
 
 
 class Definitions:
@@ -77,7 +76,9 @@ class Definitions:
         self._imported: OrderedDict[str, Imported] = OrderedDict()
         # Of each document the revision whose imports were looked at last.
         self._looked_at: dict[str, int] = {}
-        self._sites: OrderedDict[object, list[Site]] = OrderedDict()
+        self._n_resolved = 0
+        self._sites: OrderedDict[object, Site | None] = OrderedDict()
+        self._shown: OrderedDict[Site, Piece | None] = OrderedDict()
         self._outlines: OrderedDict[object, OutlineLike] = OrderedDict()
 
     def find(
@@ -91,17 +92,29 @@ class Definitions:
         """The definitions of names as they are shown, in the order of the names; and whether
         nothing had to be left out."""
         imported, complete = self._imports(uri, language, stop, may_read)
+        others = tuple(each.revision for each in self._live.others(uri) if each.is_read)
+        scope = (uri, language, imported.serial, others, self._generation())
         pieces: list[Piece] = []
         for name in names:
             if stop():
                 return pieces, False
             if len(pieces) >= MAX_DEFINITIONS:
                 break
-            for site in self._places(uri, language, name, imported)[:1]:
+            key = (name, scope)
+            if key not in self._sites:
+                place = self._place(uri, language, name, imported)
+                if stop():  # questions to the index may have been given up
+                    return pieces, False
+                _put(self._sites, key, place, MAX_LOOKUPS)
+            site = self._sites[key]
+            if site is not None and site not in self._shown:
                 outline = self._outline(site, stop, may_read)
-                complete = complete and outline is not None
-                piece = self._piece(site, outline) if outline is not None else None
-                pieces += [piece] if piece is not None else []
+                if outline is None:
+                    complete = False
+                    continue
+                _put(self._shown, site, _piece(site, outline), MAX_LOOKUPS)
+            piece = self._shown[site] if site is not None else None
+            pieces += [piece] if piece is not None else []
         return pieces, complete
 
     # --- imports ---
@@ -110,7 +123,7 @@ class Definitions:
         self, uri: str, language: str, stop: Callable[[], bool], may_read: bool
     ) -> tuple[Imported, bool]:
         """What a document imports, as it was when it was last looked at."""
-        known = self._imported.get(uri, Imported(None, frozenset(), (), {}))
+        known = self._imported.get(uri, Imported(None))
         document = self._live.get(uri)
         if document is None or not may_read:
             return known, document is None or self._looked_at.get(uri) == document.revision
@@ -157,60 +170,56 @@ class Definitions:
                     if base.partition(".")[0] in PACKAGE_FILES and folder:
                         folders[_absolute(root, folder) + "/"] = None
         kept = list(files)[:MAX_FILES_IMPORTED]
-        return Imported(key, frozenset(kept), tuple(folders), names)
+        self._n_resolved += 1
+        return Imported(key, tuple(sorted(kept)), tuple(folders), names, self._n_resolved)
 
     # --- definitions ---
 
-    def _places(self, uri: str, language: str, name: str, imported: Imported) -> list[Site]:
-        """Where a name is defined, the likeliest first; none where nobody can tell."""
+    def _place(self, uri: str, language: str, name: str, imported: Imported) -> Site | None:
+        """Where a name is defined, most likely; None where nobody can tell."""
         document = self._live.get(uri)
         own = document.key if document is not None else ""
         spelt = imported.names.get(name, name)
         if not is_telling(spelt):
-            return []
+            return None
+        files = frozenset(imported.files)
         here = own.rpartition("/")[0]
         hidden = self._live.keys()
-        sites = [each for each in self._indexed(spelt, imported) if _key(each) not in hidden]
+        sites = [each for each in self._indexed(spelt, imported) if each.key not in hidden]
         for each in self._live.others(uri):
             if each.is_read and spelt in each.defined():
                 line = each.defined()[spelt]
-                sites.append(Site(spelt, None, each.path, line, each.revision, each))
+                sites.append(Site(spelt, None, each.path, each.key, line, each.revision, each))
 
         def rank(site: Site) -> int:
-            key = _key(site)
-            if key in imported.files:
+            if site.key in files:
                 return 0
-            if key.startswith(imported.folders):
+            if site.key.startswith(imported.folders):
                 return 1
-            return 2 if key.rpartition("/")[0] == here else 3
+            return 2 if site.key.rpartition("/")[0] == here else 3
 
         kin = suffixes_of(language)
-        sites = [each for each in sites if _key(each) != own and each.path.endswith(kin)]
-        sites.sort(key=lambda each: (rank(each), *each.order))
+        sites = [each for each in sites if each.key != own and each.path.endswith(kin)]
+        sites.sort(key=lambda each: (rank(each), each.path, each.line))
         is_guess = bool(sites) and rank(sites[0]) > 1
         if is_guess and (len(sites) > MAX_HOMONYMS or not is_distinctive(spelt)):
-            return []
-        return sites
+            return None
+        return sites[0] if sites else None
 
     def _indexed(self, name: str, imported: Imported) -> list[Site]:
-        key = (name, self._generation(), imported.files)
-        known = self._sites.get(key)
-        if known is not None:
-            self._sites.move_to_end(key)
-            return known
         sites: dict[Site, None] = {}
         for root in self._roots.all:
             folder = root.folder.as_posix() + "/"
-            paths = [each.removeprefix(folder) for each in sorted(imported.files)]
+            paths = [each.removeprefix(folder) for each in imported.files]
             found = root.reader.defining_in(name, paths, MAX_FOUND) if paths else []
             for each in (*found, *root.reader.defining(name, MAX_FOUND)):
-                sites[Site(name, root, each.path, each.line, each.version)] = None
-        _put(self._sites, key, list(sites), MAX_LOOKUPS)
+                key = folder + each.path
+                sites[Site(name, root, each.path, key, each.line, each.version)] = None
         return list(sites)
 
     def _outline(self, site: Site, stop: Callable[[], bool], may_read: bool) -> OutlineLike | None:
         """The outline of a file; None if it is not read yet."""
-        key = (_key(site), site.version, site.live is not None)
+        key = (site.key, site.version, site.live is not None)
         known = self._outlines.get(key)
         if known is not None:
             self._outlines.move_to_end(key)
@@ -227,14 +236,6 @@ class Definitions:
         _put(self._outlines, key, outline, MAX_OUTLINES)
         return outline
 
-    def _piece(self, site: Site, outline: OutlineLike) -> Piece | None:
-        definition = find(outline, site.name, site.line)
-        if definition is None:
-            return None
-        text = shown(language_of(language_of_path(site.path)), outline, definition)
-        prefix = site.root.prefix if site.root is not None else ""
-        return Piece(prefix + site.path, definition.line, text, token_set(text)) if text else None
-
     def _generation(self) -> tuple[int, ...]:
         return tuple(root.reader.generation for root in self._roots.all)
 
@@ -243,12 +244,13 @@ def _absolute(root: Root, path: str) -> str:
     return f"{root.folder.as_posix()}/{path}"
 
 
-def _key(site: Site) -> str:
-    """The file on the disk."""
-    if site.live is not None:
-        return site.live.key
-    assert site.root is not None
-    return _absolute(site.root, site.path)
+def _piece(site: Site, outline: OutlineLike) -> Piece | None:
+    definition = find(outline, site.name, site.line)
+    if definition is None:
+        return None
+    text = shown(language_of(language_of_path(site.path)), outline, definition)
+    prefix = site.root.prefix if site.root is not None else ""
+    return Piece(prefix + site.path, definition.line, text, token_set(text)) if text else None
 
 
 def _put(cache: OrderedDict[K, V], key: K, value: V, most: int) -> None:

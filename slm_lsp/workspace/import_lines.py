@@ -20,7 +20,8 @@ MAX_CHARS = 60_000
 MAX_IMPORTS = 200
 _STRING = r"[\"'<]([^\"'<>\n]{1,200})[\"'>]"
 _FORM = re.compile(
-    r"^[ \t]*(?:"
+    # A literal first character lets the search skip from line to line.
+    r"\n[ \t]*(?:"
     # from a.b import c, d as e
     r"from[ \t]+(?P<base>\.*[\w.]*)[ \t]+import[ \t]+(?P<few>\([^()]*\)|[^\n]*)"
     # import C, {d as e} from './a'; export * from './a'
@@ -38,8 +39,7 @@ _FORM = re.compile(
     rf"|\#[ \t]*(?:include|import)[ \t]*{_STRING.replace('(', '(?P<included>', 1)}"
     # import a.b.C; import a.b as c, d; using A.B
     r"|(?:import|using)[ \t]+(?:static[ \t]+)?(?P<dotted>[\w.]+[^\n;]*)"
-    r")",
-    re.MULTILINE,
+    r")"
 )
 _ALIAS = re.compile(r"^(?P<name>[\w$*]+)(?:\s*(?::|\bas\b)\s*(?P<local>[\w$]+))?$")
 _QUOTED = re.compile(r"\"([^\"\n]{1,200})\"")
@@ -48,7 +48,7 @@ _QUOTED = re.compile(r"\"([^\"\n]{1,200})\"")
 def imports_of(text: str) -> tuple[Import, ...]:
     """The imports of a text, in its order."""
     found: list[Import] = []
-    for match in _FORM.finditer(text, 0, MAX_CHARS):
+    for match in _FORM.finditer(f"\n{text[:MAX_CHARS]}"):
         found.extend(_imports(match))
         if len(found) >= MAX_IMPORTS:
             break

@@ -97,11 +97,12 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
     around = f"{prefix}{suffix}"
     lines = around.split("\n")
     # Compared with as much text as a piece is, too: a set of words is alike only to one as large.
+    of_lines = [token_set(line) for line in lines]
     parts = [
-        token_set("\n".join(lines[start : start + WINDOW_LINES]))
+        frozenset[str]().union(*of_lines[start : start + WINDOW_LINES])
         for start in range(0, max(1, len(lines) - STEP_LINES), STEP_LINES)
     ]
-    everything = token_set(around)
+    everything = frozenset[str]().union(*parts)
 
     def is_too_alike(piece: Piece) -> bool:
         if any(dice(piece.words, part) > LIKE_CURSOR for part in (everything, *parts)):
