@@ -20,6 +20,7 @@ from slm_lsp.deadline import FakeClock
 from slm_lsp.workspace import indexing, store
 from slm_lsp.workspace.build import BUSY, build
 from slm_lsp.workspace.builds import MAX_CHANGED, RESCAN_MS, Builds, command
+from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.reader import MAX_FILES_A_WORD, IndexReader
 
 PATIENCE_S = 60.0
@@ -88,7 +89,7 @@ def test_a_scan_opens_only_what_changed(
 ) -> None:
     scene.build()
     opened: list[str] = []
-    read = indexing.read_source
+    read = read_source
 
     def noted(path: Path) -> tuple[bytes, str] | None:
         opened.append(path.name)
@@ -161,7 +162,7 @@ def test_a_killed_build_leaves_whole_files(
     scene: WorkspaceScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "FILES_A_COMMIT", 2)
-    before = indexing.read_source
+    before = read_source
 
     def killed(path: Path) -> tuple[bytes, str] | None:
         if path.name == "last.py":
