@@ -107,6 +107,8 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
 
     def is_too_alike(piece: Piece) -> bool:
         is_long = len(piece.words) > FEW_WORDS
+        if not piece.is_window and not is_long:
+            return False  # a signature, whose names are those of its use
         most = LIKE_CURSOR if is_long else LIKE_EACH_OTHER
         if any(dice(piece.words, part) > most for part in (everything, *parts)):
             return True
