@@ -97,7 +97,7 @@ def test_a_rule_that_nobody_understands_spoils_no_other(tmp_path: Path) -> None:
         ".env",
         "id_rsa.py",
         ".ssh/config.py",
-        "secrets/a.py",
+        ".aws/a.py",
         "node_modules/x/index.js",
         ".hidden/a.py",
         "app.min.js",

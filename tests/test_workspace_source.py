@@ -255,9 +255,9 @@ def test_an_ignored_document_is_not_shown_though_it_is_open(tmp_path: Path, rule
 
 
 def test_a_secret_document_is_not_shown_though_it_is_open(tmp_path: Path) -> None:
-    scene = WorkspaceScene(tmp_path, {"secrets/orders.py": SIMILAR})
+    scene = WorkspaceScene(tmp_path, {"keys/id_rsa_orders.py": SIMILAR})
     scene.build()
-    scene.open("secrets/orders.py")
+    scene.open("keys/id_rsa_orders.py")
     assert scene.shown("refunds.py", ALIKE) == {}
 
 
