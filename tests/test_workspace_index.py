@@ -57,7 +57,7 @@ def content(index: Path) -> tuple[object, ...]:
     """All that can be asked of an index, whatever ids its files have."""
     with sqlite3.connect(index) as connection:
         files = connection.execute(
-            "select path, folder, base, language, mtime_ns, size, n_words from files order by path"
+            "select path, folder, stem, language, mtime_ns, size, n_words from files order by path"
         ).fetchall()
         names = connection.execute(
             "select name, path, line from definitions join files on file = id order by 1, 2, 3"

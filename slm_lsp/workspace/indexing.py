@@ -29,6 +29,7 @@ from slm_lsp.workspace.files import (
 from slm_lsp.workspace.headers import definitions
 from slm_lsp.workspace.identifiers import words_of
 from slm_lsp.workspace.ignore import IgnoreRules
+from slm_lsp.workspace.imports import stem_of
 from slm_lsp.workspace.store import has_words
 
 FILES_A_COMMIT = 250
@@ -138,9 +139,9 @@ class Indexer:
         language = language_of_path(base)
         words = words_of(source[0]) if source is not None else []
         # Also of what is left out, so that it is not opened by every scan.
-        row = (found.path, folder, base, language, found.mtime_ns, found.size, len(words))
+        row = (found.path, folder, stem_of(base), language, found.mtime_ns, found.size, len(words))
         file = run(
-            "insert into files (path, folder, base, language, mtime_ns, size, n_words)"
+            "insert into files (path, folder, stem, language, mtime_ns, size, n_words)"
             " values (?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid

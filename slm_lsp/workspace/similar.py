@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.identifiers import jaccard
-from slm_lsp.workspace.imports import suffixes_of
+from slm_lsp.workspace.imports import are_kin
 from slm_lsp.workspace.live import LiveFiles
 from slm_lsp.workspace.pieces import Piece, windows
 from slm_lsp.workspace.roots import Root, Roots
@@ -88,14 +88,14 @@ class Similar:
     ) -> tuple[Piece, ...]:
         document = self._live.get(uri)
         own = document.key if document is not None else ""
-        known, kin = self._live.keys() | {own}, suffixes_of(language)
+        known = self._live.keys() | {own}
         found: list[Piece] = []
         for root in self._roots.all:
             for file in root.reader.like(sorted(words), 2 * N_FILES)[: 2 * N_FILES]:
                 if stop() or len(found) >= N_FILES:
                     break
                 key = f"{root.folder.as_posix()}/{file.path}"
-                if key not in known and file.path.endswith(kin):
+                if key not in known and are_kin(language, file.language):
                     found += _best(self._windows(root, file.path, file.version), words, 1)
         return tuple(_best(found, words, N_FILES))
 
