@@ -24,8 +24,12 @@ RIM = frozenset(
 )
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
-    "lsp": {"completion", "engine", "text", "types", "deadline", "trace", "config"},
-    "completion": {"context", "prompt", "engine", "secrets", "text", *VALUES, "trace", "config"},
+    "lsp": {"completion", "engine", "workspace", "text", *VALUES, "trace", "config"},
+    "completion": {
+        *("context", "prompt", "engine", "workspace", "secrets"),
+        *("text", *VALUES, "trace", "config"),
+    },
+    "workspace": {"context", "secrets", "text", *VALUES},
     "context": {"secrets", "text", "types"},
     "prompt": {"secrets", "text", "types"},
     "engine": {"secrets", "text", *VALUES},

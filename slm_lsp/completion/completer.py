@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.alternatives import others, with_alternatives, with_others
@@ -52,6 +53,9 @@ from slm_lsp.types import (
     Trigger,
 )
 
+if TYPE_CHECKING:
+    from slm_lsp.workspace.source import WorkspaceSource
+
 log = logging.getLogger(__name__)
 
 # What the answer still has to go through once the engine has stopped; the look at its syntax
@@ -72,8 +76,10 @@ class Completer:
         trace: Trace | None = None,
         latest_text: Callable[[str], str | None] | None = None,
         policy: Policy | None = None,
+        workspace: WorkspaceSource | None = None,
     ) -> None:
-        """`latest_text` gives a document's text as it is now, None once it is closed."""
+        """`latest_text` gives a document's text as it is now, None once it is closed; `workspace`
+        knows the other files, and belongs to whoever made it."""
         policy = policy or Policy.of(config)
         self.engine = engine
         self.config = config
@@ -82,7 +88,7 @@ class Completer:
         self.policy = policy
         self.recent = Recent()
         self.gate = Gate() if policy.confidence_gate else None
-        self._preparer = Preparer(anchored=policy.anchors)
+        self._preparer = Preparer(anchored=policy.anchors, workspace=workspace)
         self._answers = Answers(
             policy, latest_text, self._preparer.end_of_word, self._control_texts, self.gate
         )

@@ -6,14 +6,15 @@ time that looking at the document may take.
 Invariant: nothing is parsed or indexed on the event loop, and nobody waits for the worker
 past a deadline. What is only caught up with gives way to a request.
 
-Threads: public methods on the event loop; `_prepare`, `_check`, `_parse`, `_index`, `_guess`
-and `_forget` on the worker.
+Threads: public methods on the event loop; `_prepare`, `_check`, `_parse`, `_index`, `_guess`,
+`_advance` and `_forget` on the worker, and all of the workspace but its ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from slm_lsp.types import (
 if TYPE_CHECKING:
     from slm_lsp.completion.syntax_gate import Verdict
     from slm_lsp.context.syntax import SyntaxTrees
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +103,10 @@ class WorkerClosed(Exception):
 class Preparer:
     """See the module. Close it to end its worker."""
 
-    def __init__(self, *, anchored: bool = True) -> None:
-        """Not `anchored`: every prompt is made anew from the document as it is."""
+    def __init__(self, *, anchored: bool = True, workspace: WorkspaceSource | None = None) -> None:
+        """Not `anchored`: every prompt is made anew from the document as it is. `workspace` is
+        told of the documents, and given time for what it could not say at once."""
+        self.workspace = workspace
         self.index = TokenIndex()
         self.closed = False
         self._trees: SyntaxTrees | None = None
@@ -149,6 +153,9 @@ class Preparer:
         """Parse and index a document when there is time."""
         self._submit(self._parse, snapshot)
         self._submit(self._index, snapshot)
+        if self.workspace is not None:
+            self._submit(self.workspace.follow, snapshot)
+            self._submit(self._advance, self.workspace)
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -187,6 +194,8 @@ class Preparer:
     def _done(self, work: asyncio.Future[Any]) -> None:
         self._n_waiting -= 1
         _look_at(work)
+        if self.workspace is not None and self.workspace.is_waiting:
+            self._submit(self._advance, self.workspace)
 
     # --- on the worker ---
 
@@ -260,6 +269,15 @@ class Preparer:
     def _index(self, snapshot: DocumentSnapshot) -> None:
         self.index.update(snapshot.uri, snapshot.text, self._busy)
 
+    def _advance(self, workspace: WorkspaceSource) -> None:
+        def stop() -> bool:
+            # Python lets a thread compute for 5 ms while the event loop waits to go on.
+            time.sleep(0)
+            return self._busy()
+
+        if workspace.is_waiting and not stop():
+            workspace.advance(stop)
+
     def _guess(self, snapshot: DocumentSnapshot, offset: int) -> str:
         # An edit is followed at once; a document not read yet is left to `_index`.
         self.index.update(snapshot.uri, snapshot.text, lambda: True)
@@ -271,6 +289,8 @@ class Preparer:
         if self._anchors is not None:
             self._anchors.forget(uri)
         self.index.forget(uri)
+        if self.workspace is not None:
+            self.workspace.forget(uri)
 
 
 def room_for(target: Target, config: Config) -> Room:

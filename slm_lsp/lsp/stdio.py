@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slm_lsp.engine.base import Engine
     from slm_lsp.lsp.server import SlmServer
     from slm_lsp.types import EngineState
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def serve(config: Config, problems: list[str]) -> int:
             problems,
             sessions_folder=_sessions_folder,
             notes_folder=_notes_folder,
+            make_workspace=_make_workspace,
         )
         return speak(server, memory.save)
 
@@ -81,6 +83,17 @@ def _notes_folder() -> Path:
     from slm_lsp.completion.notes import default_folder
 
     return default_folder()
+
+
+def _make_workspace(config: Config) -> WorkspaceSource:
+    from slm_lsp.workspace.builds import Builds
+    from slm_lsp.workspace.source import WorkspaceSource
+    from slm_lsp.workspace.store import default_folder
+
+    if config.workspace_index == "off":
+        return WorkspaceSource(None)
+    folder = default_folder()
+    return WorkspaceSource(folder, builds=Builds(folder))
 
 
 def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:
