@@ -1,8 +1,8 @@
-"""The language server: capabilities and handlers.
+"""The language server: one session.
 
-Owns: what is advertised, the life of the engine within an LSP session, and what the user is
-told. Handlers take their snapshot and deadline before the first await and leave the rest to
-the Completer, and what of a session stays on the disk to the Ledger.
+Owns: the life of the engine within an LSP session, its idleness, and what the user is told. What
+is completed is the Completer's, which message goes where `handlers`', and what of a session stays
+on the disk the Ledger's.
 
 Invariant: `initialize` is answered before anything of the engine is touched; no handler
 blocks the loop; `window/showMessage` is for what a user must act on.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +32,7 @@ from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
 from slm_lsp.lsp import convert
 from slm_lsp.lsp.feed import WorkspaceFeed
+from slm_lsp.lsp.handlers import register
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
 from slm_lsp.text.document import Document, Edit
@@ -49,18 +49,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATS_COMMAND = "slm-lsp.stats"
-# Takes a document's URI, or nothing; answers with its last request and why it shows nothing.
-WHY_COMMAND = "slm-lsp.why"
-# Beside the first text, for who asks by hand.
-N_ALTERNATIVES = 2
-# What a client that counts may tell.
-SHOWN_NOTIFICATION = "slm-lsp/didShowCompletion"
-ACCEPTED_NOTIFICATION = "slm-lsp/didAcceptCompletion"
 # Without a request for so long after a change, the user is thinking or has accepted: longer
 # than most pauses within a word, shorter than it takes to read a suggestion.
 IDLE_S = 0.4
-TRIGGER_CHARACTERS = list(".([{,:= \n")
 NOTEBOOKS = lsp.NotebookDocumentSyncOptions(
     notebook_selector=[
         lsp.NotebookDocumentFilterWithNotebook(
@@ -128,7 +119,7 @@ class SlmServer(LanguageServer):
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed
         self.protocol.on_change = self._changed
-        _register(self)
+        register(self)
 
     # --- the engine ---
 
@@ -300,103 +291,3 @@ class SlmServer(LanguageServer):
             error, JsonRpcInternalError
         )
         log.log(logging.WARNING if expected else logging.ERROR, "%s", error, exc_info=not expected)
-
-
-def _register(server: SlmServer) -> None:
-    """Attach the handlers."""
-
-    @server.feature(lsp.INITIALIZE)
-    def initialize(params: lsp.InitializeParams) -> None:
-        server.configure(params.initialization_options)
-        server.feed.initialized_with(params)
-
-    @server.feature(lsp.INITIALIZED)
-    def initialized(params: lsp.InitializedParams) -> None:
-        server.start_engine()
-        server.feed.watch()
-
-    @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
-    def saved(params: lsp.DidSaveTextDocumentParams) -> None:
-        server.feed.saved(params.text_document.uri)
-
-    @server.feature(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES)
-    def watched(params: lsp.DidChangeWatchedFilesParams) -> None:
-        server.feed.watched(params.changes)
-
-    @server.feature(lsp.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
-    def folders(params: lsp.DidChangeWorkspaceFoldersParams) -> None:
-        server.feed.changed_folders(params.event)
-
-    @server.feature(lsp.SHUTDOWN)
-    def shutdown(params: None) -> None:
-        server.stop()
-
-    @server.feature(
-        lsp.TEXT_DOCUMENT_INLINE_COMPLETION,
-        lsp.InlineCompletionOptions(),
-    )
-    async def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
-        trigger = convert.inline_trigger(params.context.trigger_kind)
-        uri = params.text_document.uri
-        outcome = await server.complete(uri, params.position, trigger, N_ALTERNATIVES)
-        return convert.inline_list(server.latest(uri), outcome.texts)
-
-    # Whether a popup was asked for or came by itself cannot be told from its request.
-    @server.feature(
-        lsp.TEXT_DOCUMENT_COMPLETION,
-        lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS),
-    )
-    async def popup(params: lsp.CompletionParams) -> lsp.CompletionList:
-        uri = params.text_document.uri
-        outcome = await server.complete(uri, params.position, Trigger.AUTOMATIC)
-        return convert.popup_list(server.latest(uri), outcome.completion)
-
-    @server.feature(SHOWN_NOTIFICATION)
-    def shown(params: Any) -> None:
-        if server.completer is not None:
-            server.completer.tally.n_shown += 1
-
-    @server.feature(ACCEPTED_NOTIFICATION)
-    def accepted(params: Any) -> None:
-        if server.completer is not None:
-            server.completer.accepted()
-
-    @server.command(STATS_COMMAND)
-    def stats() -> dict[str, Any]:
-        return _stats(server)
-
-    @server.command(WHY_COMMAND)
-    def why(*arguments: Any) -> dict[str, Any] | None:
-        return _why(server, convert.uri_of(arguments[0]) if arguments else None)
-
-
-def _why(server: SlmServer, uri: str | None) -> dict[str, Any] | None:
-    """The last request of a document, or of the session, with its reason in words; None where
-    there was none."""
-    if server.completer is None:
-        return None
-    from slm_lsp.completion.recent import explained
-
-    entry = server.completer.recent.last(uri)
-    return None if entry is None else explained(entry)
-
-
-def _stats(server: SlmServer) -> dict[str, Any]:
-    """Counters of this session, for tests, scripts and curious users."""
-    import dataclasses
-
-    counters: dict[str, Any] = {
-        "n_requests": server.trace.n_requests,
-        "rejects": dict(server.trace.rejects),
-    }
-    if server.completer is not None:
-        engine = server.completer.engine
-        counters |= server.completer.tally.summary()
-        counters["state"] = str(engine.state)
-        counters["engine"] = told = dataclasses.asdict(engine.stats())
-        # In a daemon the engine's time is its own, and other windows' requests are in it.
-        cpu_s = time.process_time() + (told["cpu_s"] if server.config.engine == "daemon" else 0.0)
-        n_shown = sum(server.completer.tally.origins.values())
-        counters["cpu_s"] = round(cpu_s, 3)
-        counters["cpu_s_per_shown"] = round(cpu_s / n_shown, 3) if n_shown else None
-    return counters
