@@ -99,6 +99,14 @@ class Snippet:
 
 
 @dataclass(frozen=True, slots=True)
+class FileName:
+    """What a file is called to a model: its repository's name, and its path in that."""
+
+    repo: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionContext:
     """What the syntax around the cursor says.
 
@@ -108,6 +116,8 @@ class CompletionContext:
     of it that the document does not hold yet and the completion must insert.
     `scope` names the enclosing definitions, outermost first. `block_indent` is the
     indentation (text) below which a block completion has ended.
+    `snippets` are texts of other files, in the order in which they are shown; `file` is what
+    the file itself is called, and `line_comment` what begins a comment in it.
     """
 
     prefix: str
@@ -120,6 +130,8 @@ class CompletionContext:
     in_comment: bool = False
     want: Want = Want.BLOCK
     snippets: tuple[Snippet, ...] = ()
+    file: FileName = FileName()
+    line_comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +242,9 @@ class FimTemplate:
     `suffix_lines` caps the suffix where a model was not trained to use more.
     `suffix_is_file` says that the suffix is shown as a file of its own, to a model that has
     no sentinels for it: it then begins with its first line that holds something.
+    `files_layout` is the layout where texts of other files are shown, in the format that the
+    family was trained on: `{files}` stands for them, each as `file` says with its `{path}` and
+    `{text}`; `{repo}` and `{path}` are the file's own. Without it they are shown as comments.
     """
 
     name: str
@@ -237,6 +252,8 @@ class FimTemplate:
     stop: tuple[str, ...] = ()
     suffix_lines: int | None = None
     suffix_is_file: bool = False
+    files_layout: tuple[str, ...] = ()
+    file: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

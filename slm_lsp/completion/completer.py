@@ -16,8 +16,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from slm_lsp.completion import collecting
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.answers import Answers
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.patience import Patience
@@ -62,15 +64,18 @@ class Completer:
         trace: Trace | None = None,
         latest_text: Callable[[str], str | None] | None = None,
         policy: Policy | None = None,
+        collector: Collector | None = None,
     ) -> None:
-        """`latest_text` gives a document's text as it is now, None once it is closed."""
+        """`latest_text` gives a document's text as it is now, None once it is closed; `collector`
+        what other files hold."""
         policy = policy or Policy.of(config)
         self.engine = engine
         self.config = config
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
-        self._preparer = Preparer(anchored=policy.anchors)
+        collector = collector if policy.snippets else None
+        self._preparer = Preparer(anchored=policy.anchors, collector=collector)
         self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
         self._flights = Flights()
         self._patience = Patience()
@@ -195,7 +200,10 @@ class Completer:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.richer_at)
         if generation.richer_at is not None:
-            span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
+            taken = prepared.chosen.richer[generation.richer_at]
+            span.note(n_window=taken.n_tokens)
+            if taken.snippets:
+                collecting.note(span, taken.snippets)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
         if not self._patience.is_tired(request.session):

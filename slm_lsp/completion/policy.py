@@ -25,7 +25,8 @@ class Policy:
     that typing appends to it and two places of a document stay warm; `carry_on` a generation
     that its deadline cut; `speculate` that what is shown will be accepted (off until a
     benchmark shows that it is worth its processor time); `warm_ahead` the prompt at open and
-    when idle; `lexical` answers where the model has none."""
+    when idle; `lexical` answers where the model has none; `snippets` of other files in the
+    prompt."""
 
     reuse: bool = True
     carry_on: bool = True
@@ -33,6 +34,7 @@ class Policy:
     warm_ahead: bool = True
     lexical: bool = True
     anchors: bool = True
+    snippets: bool = True
 
     @classmethod
     def of(cls, config: Config) -> Policy:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slm_lsp.completion import lexical
+from slm_lsp.completion import collecting, lexical
 from slm_lsp.completion.anchors import Anchors, Chosen, Room
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.token_index import TokenIndex
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
@@ -96,9 +97,11 @@ class WorkerClosed(Exception):
 class Preparer:
     """See the module. Close it to end its worker."""
 
-    def __init__(self, *, anchored: bool = True) -> None:
-        """Not `anchored`: every prompt is made anew from the document as it is."""
+    def __init__(self, *, anchored: bool = True, collector: Collector | None = None) -> None:
+        """Not `anchored`: every prompt is made anew from the document as it is. `collector`
+        finds what is shown of other files."""
         self.index = TokenIndex()
+        self._collector = collector
         self.closed = False
         self._trees: SyntaxTrees | None = None
         self._anchors = Anchors() if anchored else None
@@ -191,8 +194,15 @@ class Preparer:
         span.note(want=context.want)
         if context.want is Want.NOTHING or target.model is None or template is None:
             return Prepared(context)
+        room = room_for(target, config)
+        if self._collector is not None:
+            with span.stage("snippets"):
+                until = (target.deadline, target.cancel)
+                context = self._collector.add_to(
+                    *(context, target.snapshot, target.offset, room.n_tokens, until)
+                )
         with span.stage("prompt"):
-            chosen = self._choose(context, target, template, config)
+            chosen = self._choose(context, target, template, room)
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
             richer = tuple(
@@ -200,13 +210,13 @@ class Preparer:
                 for each in chosen.richer
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
+        if self._collector is not None:
+            collecting.note(span, chosen.anchor.snippets)
         return Prepared(context, prompt, chosen, richer)
 
     def _choose(
-        self, context: CompletionContext, target: Target, template: FimTemplate, config: Config
+        self, context: CompletionContext, target: Target, template: FimTemplate, room: Room
     ) -> Chosen:
-        assert target.model is not None
-        room = room_for(target, config)
         if self._anchors is None:
             dropped = anchor.drop(context, template, room.n_tokens)
             return Chosen(dropped, context.prefix[dropped.at :], target.snapshot.uri)
