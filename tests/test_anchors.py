@@ -11,6 +11,7 @@ import pytest
 from slm_lsp.completion.anchors import MAX_DOCUMENTS, Anchors, Chosen, Room
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.anchor import STALE_CHARS
+from slm_lsp.prompt.file_formats import with_files
 from slm_lsp.types import CompletionContext, FimTemplate, Snippet
 
 PREFIX_FIRST = fim.FAMILIES[0]
@@ -199,6 +200,7 @@ def test_documents_are_bounded() -> None:
 
 # --- snippets of other files ---
 
+STARCODER_2 = {*fim.SLM_FIM.stop, *fim.sentinels(fim.SLM_FIM)}
 SNIPPETS = {name: Snippet(name, name * 97) for name in "abcdefgh"}
 
 
@@ -263,7 +265,8 @@ def test_a_new_anchor_begins_as_the_one_before() -> None:
     [
         (PREFIX_FIRST, 2, "u"),  # most of both prompts is the snippets
         (PREFIX_FIRST, 200, "u#1"),
-        (SUFFIX_FIRST, 2, "u"),
+        (SUFFIX_FIRST, 2, "u#1"),  # as comments they stand behind the suffix
+        (with_files(SUFFIX_FIRST, STARCODER_2), 2, "u"),
         (fim.PREFIX_ONLY, 2, "u"),
     ],
 )

@@ -24,7 +24,7 @@ class Definition:
 
     path: str
     name: str
-    node: Defining
+    node: Defining = field(compare=False)
 
 
 @dataclass(slots=True)

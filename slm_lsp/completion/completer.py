@@ -202,8 +202,7 @@ class Completer:
         if generation.richer_at is not None:
             taken = prepared.chosen.richer[generation.richer_at]
             span.note(n_window=taken.n_tokens)
-            if taken.snippets:
-                collecting.note(span, taken.snippets)
+            collecting.note(span, taken.snippets)
         with span.stage("finish"):
             outcome = self._answers.of_model(request, prepared.context, generation)
         if not self._patience.is_tired(request.session):

@@ -210,8 +210,7 @@ class Preparer:
                 for each in chosen.richer
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
-        if self._collector is not None:
-            collecting.note(span, chosen.anchor.snippets)
+        collecting.note(span, chosen.anchor.snippets)
         return Prepared(context, prompt, chosen, richer)
 
     def _choose(
