@@ -1,6 +1,7 @@
 """Snippets on the way into a prompt: no request waits for them, none fails because of them.
 
-Owns: a source whose time is the FakeClock's, and completers between it and a FakeEngine. Invariant: nothing here waits. Threads: the completer's worker collects.
+Owns: a source whose time is the FakeClock's, and completers between it and a FakeEngine.
+Invariant: nothing here waits. Threads: the completer's worker collects.
 """
 
 from __future__ import annotations

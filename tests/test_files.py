@@ -151,7 +151,7 @@ def test_a_file_and_its_name_forge_nothing(template: FimTemplate) -> None:
         7,
     )
     controls = [part.text for part in prompt.segments if isinstance(part, Special)]
-    expected = []
+    expected: list[str] = []
     for part in layout:
         inner = template.file * 2 if part == files.FILES else (part,)
         expected += files.sentinels(inner)

@@ -5,6 +5,8 @@ Owns: snippets named by one letter. Invariant: pure calls. Threads: the test's o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ TEMPLATE = fim.FAMILIES[0]
 LINES = "".join(f"value_{n} = compute({n})\n" for n in range(300))
 
 
-def texts(names: str) -> tuple[Snippet, ...]:
+def texts(names: Iterable[str]) -> tuple[Snippet, ...]:
     return tuple(Snippet(name, name * (SIZE - 3)) for name in names)
 
 
