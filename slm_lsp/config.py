@@ -81,6 +81,7 @@ class Config:
     speculate: str = _switch(False, "write ahead what would follow an accepted suggestion")
     lexical: str = _switch(True, "answer from the open files where the model has no time")
     snippets: str = _switch(True, "show the model what other files of the workspace define")
+    workspace_index: str = _switch(True, "keep an index of the workspace's files on the disk")
     drafts: str = _switch(True, "try what was written before, where that should save time")
     keep_kv: str = _switch(True, "keep on the disk what the model has read, for its next start")
     trace: str = _setting("", "file that gets one JSON line a request")

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 RIM = frozenset({"cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "lsp.stdio"})
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
-    "lsp": {"completion", "engine", "text", "types", "deadline", "trace", "config"},
+    "lsp": {"completion", "engine", "workspace", "text", *VALUES, "trace", "config"},
     "completion": {"context", "prompt", "engine", "workspace", "text", *VALUES, "trace", "config"},
     "workspace": {"context", "text", *VALUES},
     "context": {"text", "types"},

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from slm_lsp.context.languages import language_of
 from slm_lsp.deadline import CancelToken, Deadline
@@ -21,6 +22,9 @@ from slm_lsp.prompt.snippets import most_chars
 from slm_lsp.trace import Span
 from slm_lsp.types import CompletionContext, DocumentSnapshot, FileName, Snippet
 from slm_lsp.workspace.base import SnippetSource, place_of
+
+if TYPE_CHECKING:
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,11 @@ class Collector:
         self._collect_ms = collect_ms
         self._name_of = name_of
         self._has_failed = False
+
+    @classmethod
+    def of(cls, workspace: WorkspaceSource) -> Collector:
+        """One that asks a workspace."""
+        return cls(workspace, lambda uri: FileName(*workspace.name_of(uri)))
 
     def add_to(
         self,

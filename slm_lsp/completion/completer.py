@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from slm_lsp.completion import collecting
 from slm_lsp.completion.ahead import Ahead
@@ -47,6 +48,9 @@ from slm_lsp.types import (
     GenerationRequest,
 )
 
+if TYPE_CHECKING:
+    from slm_lsp.workspace.source import WorkspaceSource
+
 log = logging.getLogger(__name__)
 
 # What the answer still has to go through once the engine has stopped.
@@ -64,18 +68,22 @@ class Completer:
         trace: Trace | None = None,
         latest_text: Callable[[str], str | None] | None = None,
         policy: Policy | None = None,
+        workspace: WorkspaceSource | None = None,
         collector: Collector | None = None,
     ) -> None:
-        """`latest_text` gives a document's text as it is now, None once it is closed; `collector`
-        what other files hold."""
+        """`latest_text` gives a document's text as it is now, None once it is closed; `workspace`
+        knows the other files, and belongs to whoever made it. `collector` asks others instead."""
         policy = policy or Policy.of(config)
         self.engine = engine
         self.config = config
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
-        collector = collector if policy.snippets else None
-        self._preparer = Preparer(anchored=policy.anchors, collector=collector)
+        if not policy.snippets:
+            workspace = collector = None
+        elif workspace is not None and collector is None:
+            collector = Collector.of(workspace)
+        self._preparer = Preparer(anchored=policy.anchors, workspace=workspace, collector=collector)
         self._answers = Answers(policy, latest_text, self._preparer.end_of_word)
         self._flights = Flights()
         self._patience = Patience()

@@ -6,8 +6,8 @@ time that looking at the document may take.
 Invariant: nothing is parsed or indexed on the event loop, and nobody waits for the worker
 past a deadline. What is only caught up with gives way to a request.
 
-Threads: public methods on the event loop; `_prepare`, `_parse`, `_index`, `_guess` and
-`_forget` on the worker.
+Threads: public methods on the event loop; `_prepare`, `_parse`, `_index`, `_guess`, `_advance`
+and `_forget` on the worker, and all of the workspace but its ends.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from slm_lsp.types import (
 
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import SyntaxTrees
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +98,17 @@ class WorkerClosed(Exception):
 class Preparer:
     """See the module. Close it to end its worker."""
 
-    def __init__(self, *, anchored: bool = True, collector: Collector | None = None) -> None:
-        """Not `anchored`: every prompt is made anew from the document as it is. `collector`
+    def __init__(
+        self,
+        *,
+        anchored: bool = True,
+        workspace: WorkspaceSource | None = None,
+        collector: Collector | None = None,
+    ) -> None:
+        """Not `anchored`: every prompt is made anew from the document as it is. `workspace` is
+        told of the documents, and given time for what it could not say at once; `collector`
         finds what is shown of other files."""
+        self.workspace = workspace
         self.index = TokenIndex()
         self._collector = collector
         self.closed = False
@@ -142,6 +151,9 @@ class Preparer:
         """Parse and index a document when there is time."""
         self._submit(self._parse, snapshot)
         self._submit(self._index, snapshot)
+        if self.workspace is not None:
+            self._submit(self.workspace.follow, snapshot)
+            self._submit(self._advance, self.workspace)
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -174,6 +186,8 @@ class Preparer:
     def _extracted(self, work: asyncio.Future[Prepared]) -> None:
         self._n_waiting -= 1
         _look_at(work)
+        if self.workspace is not None and self.workspace.is_waiting:
+            self._submit(self._advance, self.workspace)
 
     # --- on the worker ---
 
@@ -239,6 +253,10 @@ class Preparer:
     def _index(self, snapshot: DocumentSnapshot) -> None:
         self.index.update(snapshot.uri, snapshot.text, self._busy)
 
+    def _advance(self, workspace: WorkspaceSource) -> None:
+        if workspace.is_waiting and not self._busy():
+            workspace.advance(self._busy)
+
     def _guess(self, snapshot: DocumentSnapshot, offset: int) -> str:
         # An edit is followed at once; a document not read yet is left to `_index`.
         self.index.update(snapshot.uri, snapshot.text, lambda: True)
@@ -250,6 +268,8 @@ class Preparer:
         if self._anchors is not None:
             self._anchors.forget(uri)
         self.index.forget(uri)
+        if self.workspace is not None:
+            self.workspace.forget(uri)
 
 
 def room_for(target: Target, config: Config) -> Room:

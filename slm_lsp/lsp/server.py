@@ -32,6 +32,7 @@ from slm_lsp.config import Config, apply
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
 from slm_lsp.lsp import convert
+from slm_lsp.lsp.feed import WorkspaceFeed
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
 from slm_lsp.text.document import Document, Edit
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from slm_lsp.completion.ledger import Ledger
     from slm_lsp.completion.outcome import Outcome
     from slm_lsp.completion.policy import Policy
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +91,10 @@ class SlmServer(LanguageServer):
         make_converter: Callable[[], Converter] = default_converter,
         policy: Policy | None = None,
         sessions_folder: Callable[[], Path] | None = None,
+        make_workspace: Callable[[Config], WorkspaceSource] | None = None,
     ) -> None:
-        """`sessions_folder` tells where the session's counters are kept; None: nowhere."""
+        """`sessions_folder` tells where the session's counters are kept; None: nowhere.
+        `make_workspace` makes what knows the other files; None: nobody does."""
         super().__init__(
             "slm-lsp",
             __version__,
@@ -105,6 +109,7 @@ class SlmServer(LanguageServer):
         self._make_engine = make_engine
         self._policy = policy
         self._sessions_folder = sessions_folder
+        self.feed = WorkspaceFeed(self, make_workspace)
         self._ledger: Ledger | None = None
         self._problems = problems
         self._progress = LoadProgress(self)
@@ -145,7 +150,10 @@ class SlmServer(LanguageServer):
         # Imported only now: `initialize` is answered without the pipeline.
         from slm_lsp.completion.completer import Completer
 
-        self.completer = Completer(engine, self.config, self.trace, self._latest_text, self._policy)
+        workspace = self.feed.start(self.config)
+        self.completer = Completer(
+            engine, self.config, self.trace, self._latest_text, self._policy, workspace
+        )
         if self._sessions_folder is not None:
             from slm_lsp.completion.ledger import Ledger
 
@@ -180,6 +188,7 @@ class SlmServer(LanguageServer):
             self._awake(uri)
         if self.completer is not None and self._stopping is None:
             self.completer.close()
+            self.feed.close()
             if self._ledger is not None:
                 self._ledger.end()
             self._stopping = threading.Thread(target=self._close_engine, daemon=True)
@@ -277,10 +286,24 @@ def _register(server: SlmServer) -> None:
     @server.feature(lsp.INITIALIZE)
     def initialize(params: lsp.InitializeParams) -> None:
         server.configure(params.initialization_options)
+        server.feed.initialized_with(params)
 
     @server.feature(lsp.INITIALIZED)
     def initialized(params: lsp.InitializedParams) -> None:
         server.start_engine()
+        server.feed.watch()
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
+    def saved(params: lsp.DidSaveTextDocumentParams) -> None:
+        server.feed.saved(params.text_document.uri)
+
+    @server.feature(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def watched(params: lsp.DidChangeWatchedFilesParams) -> None:
+        server.feed.watched(params.changes)
+
+    @server.feature(lsp.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def folders(params: lsp.DidChangeWorkspaceFoldersParams) -> None:
+        server.feed.changed_folders(params.event)
 
     @server.feature(lsp.SHUTDOWN)
     def shutdown(params: None) -> None:

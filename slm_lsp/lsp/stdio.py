@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slm_lsp.engine.base import Engine
     from slm_lsp.lsp.server import SlmServer
     from slm_lsp.types import EngineState
+    from slm_lsp.workspace.source import WorkspaceSource
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,14 @@ def serve(config: Config, problems: list[str]) -> int:
         gc.freeze()
         gc.set_threshold(*usual)
         trace = Trace(Path(config.trace) if config.trace else None)
-        server = SlmServer(config, _start_engine, trace, problems, sessions_folder=_sessions_folder)
+        server = SlmServer(
+            config,
+            _start_engine,
+            trace,
+            problems,
+            sessions_folder=_sessions_folder,
+            make_workspace=_make_workspace,
+        )
         return speak(server, memory.save)
 
 
@@ -68,6 +76,17 @@ def _sessions_folder() -> Path:
     from slm_lsp.completion.sessions_file import default_folder
 
     return default_folder()
+
+
+def _make_workspace(config: Config) -> WorkspaceSource:
+    from slm_lsp.workspace.builds import Builds
+    from slm_lsp.workspace.source import WorkspaceSource
+    from slm_lsp.workspace.store import default_folder
+
+    if config.workspace_index == "off":
+        return WorkspaceSource(None)
+    folder = default_folder()
+    return WorkspaceSource(folder, builds=Builds(folder))
 
 
 def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:

@@ -1,0 +1,88 @@
+"""The names that matter at a place: those used near the cursor.
+
+Owns: which identifiers of the text before and after it are looked up, and in which order.
+
+Invariant: pure. A word that is only half typed is not among them, and typing one more character
+of it changes nothing.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from slm_lsp.context.languages import language_of
+from slm_lsp.context.lines import group_of
+from slm_lsp.text.whitespace import columns
+from slm_lsp.workspace.identifiers import COMMON, MAX_CHARS, MIN_CHARS, in_order
+
+MAX_NAMES = 24
+NEAR_LINES = 24
+LINES_AFTER = 4
+# Of the text that is alike elsewhere.
+SIMILAR_LINES = 20
+MAX_SIMILAR_WORDS = 40
+_WORD_END = re.compile(r"[^\W\d]\w*$")
+_STRING = re.compile(r"([\"'`])(?:\\.|(?!\1)[^\\])*\1")
+# A name that nobody gives to a second thing by chance: of several words, or a type's.
+_DISTINCTIVE = re.compile(r"\w_\w|[a-z0-9][A-Z]|[A-Z][a-z]\w*$")
+_NOT_CODE = re.compile(r"(?:#|//|--|\*|/\*)\s")
+
+
+def names_near(language: str, prefix: str, suffix: str) -> tuple[str, ...]:
+    """The names that a completion may have to do with, the most likely first: those of the line
+    itself, the last one first, then of the definitions around it, then of the lines above."""
+    before = without_open_word(prefix)
+    lines = before.split("\n")[-NEAR_LINES:]
+    current, above = lines[-1], lines[:-1]
+    after = suffix.split("\n")[:LINES_AFTER]
+    ordered: dict[str, None] = {}
+    for line in (current, *_headers(language, before), *reversed(above), *after[1:]):
+        if not _NOT_CODE.match(line.lstrip()):
+            ordered.update(dict.fromkeys(reversed(in_order(_STRING.sub('""', line)))))
+    return tuple(name for name in ordered if is_telling(name))[:MAX_NAMES]
+
+
+def is_telling(name: str) -> bool:
+    """Whether a name may be one of this workspace's own."""
+    return MIN_CHARS <= len(name) <= MAX_CHARS and name not in COMMON
+
+
+def is_distinctive(name: str) -> bool:
+    """Whether a name by itself says which definition is meant."""
+    return _DISTINCTIVE.search(name) is not None
+
+
+def without_open_word(prefix: str) -> str:
+    """A prefix less the word that may not be complete yet."""
+    match = _WORD_END.search(prefix[-MAX_CHARS:])
+    return prefix[: len(prefix) - len(match.group())] if match is not None else prefix
+
+
+def similar_to(prefix: str, suffix: str) -> frozenset[str]:
+    """The words of the lines around a place, to find lines like them. Only whole lines count,
+    so that the same is asked until the line is left."""
+    above = prefix.split("\n")[-1 - SIMILAR_LINES : -1]
+    below = suffix.split("\n")[1 : 1 + SIMILAR_LINES // 2]
+    words = dict.fromkeys(
+        word for line in (*reversed(above), *below) for word in in_order(line) if is_telling(word)
+    )
+    return frozenset(list(words)[:MAX_SIMILAR_WORDS])
+
+
+def _headers(language: str, before: str) -> Iterator[str]:
+    """The headers of the definitions around the end of a text, innermost first."""
+    header = language_of(language).header
+    if not header:
+        return
+    lines = before.split("\n")
+    limit = columns(lines[-1]) if lines[-1].strip() else 1 << 30
+    for line in reversed(lines[:-1]):
+        if limit == 0:
+            return
+        if line.strip() and columns(line) < limit:
+            limit = columns(line)
+            if group_of(header, line[:300]) is not None:
+                yield line

@@ -1,0 +1,124 @@
+"""What may be shown of other files, and the choice among it.
+
+Owns: windows of a text, the fusion of ranked lists, and the rules for what is too alike.
+
+Invariant: pure and deterministic: the same lists give the same pieces in the same order. No piece
+is nearly what is around the cursor, no two are nearly the same, and together they fit.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+
+from slm_lsp.workspace.identifiers import contained, dice, token_set
+
+WINDOW_LINES, STEP_LINES = 16, 8
+MAX_WINDOW_CHARS = 1200
+# Lines of one file that are cut into windows, around the place of interest in it.
+MAX_LINES = 2400
+# Reciprocal rank fusion: how little the first ranks matter (Cormack et al. 2009 use 60).
+_RRF = 60
+MAX_PIECES = 12
+LIKE_CURSOR, LIKE_EACH_OTHER, WITHIN_CURSOR = 0.5, 0.9, 0.8
+# So few different words may all stand around the cursor by chance.
+_FEW_WORDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A text of another file; `is_window`: a stretch of it as it is."""
+
+    path: str
+    line: int
+    text: str
+    words: frozenset[str]
+    is_window: bool = False
+
+
+def windows(path: str, text: str, around: int = 0) -> Iterator[Piece]:
+    """Overlapping stretches of a text, those of a long one around a line."""
+    lines = text.split("\n")
+    first = max(0, min(around - MAX_LINES // 2, len(lines) - MAX_LINES))
+    first -= first % STEP_LINES
+    last = min(len(lines), first + MAX_LINES)
+    for start in range(first, max(first + 1, last - STEP_LINES), STEP_LINES):
+        piece = window(path, lines, start, start + WINDOW_LINES)
+        if piece is not None:
+            yield piece
+
+
+def window(path: str, lines: Sequence[str], start: int, end: int) -> Piece | None:
+    """The lines from `start` to `end` without blank ones at the edges, if they hold anything."""
+    start, end = max(0, start), min(end, len(lines))
+    while start < end and not lines[start].strip():
+        start += 1
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    text = "\n".join(lines[start:end])
+    if not text or len(text) > 4 * MAX_WINDOW_CHARS:
+        return None
+    if len(text) > MAX_WINDOW_CHARS:
+        text = text[:MAX_WINDOW_CHARS].rpartition("\n")[0]
+    return Piece(path, start, text, token_set(text), is_window=True) if text else None
+
+
+def fused(lists: Iterable[tuple[float, Sequence[Piece]]]) -> list[Piece]:
+    """The pieces of ranked lists of these weights in one order."""
+    scores: dict[Piece, float] = {}
+    for weight, pieces in lists:
+        for rank, piece in enumerate(dict.fromkeys(pieces)):
+            scores[piece] = scores.get(piece, 0.0) + weight / (_RRF + rank)
+    return sorted(scores, key=lambda each: (-scores[each], each.path, each.line, each.text))
+
+
+def chosen(
+    pieces: Iterable[Piece], prefix: str, suffix: str, max_chars: int, max_pieces: int = MAX_PIECES
+) -> tuple[Piece, ...]:
+    """The first pieces that may be shown at a place, and fit."""
+    is_too_alike = likeness(prefix, suffix)
+    taken: list[Piece] = []
+    for piece in pieces:
+        if len(taken) == max_pieces:
+            break
+        if len(piece.path) + len(piece.text) > max_chars or is_too_alike(piece):
+            continue
+        if any(_tells_the_same(piece, other) for other in taken):
+            continue
+        taken.append(piece)
+        max_chars -= len(piece.path) + len(piece.text)
+    return tuple(taken)
+
+
+def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
+    """Tells whether a piece is nearly what stands around a place: a model copies that."""
+    around = f"{prefix}{suffix}"
+    lines = around.split("\n")
+    # Compared with as much text as a piece is, too: a set of words is alike only to one as large.
+    of_lines = [token_set(line) for line in lines]
+    parts = [
+        frozenset[str]().union(*of_lines[start : start + WINDOW_LINES])
+        for start in range(0, max(1, len(lines) - STEP_LINES), STEP_LINES)
+    ]
+    everything = frozenset[str]().union(*parts)
+
+    def is_too_alike(piece: Piece) -> bool:
+        if any(dice(piece.words, part) > LIKE_CURSOR for part in (everything, *parts)):
+            return True
+        is_long = piece.is_window and len(piece.words) > _FEW_WORDS
+        return is_long and contained(piece.words, everything) > WITHIN_CURSOR
+
+    return is_too_alike
+
+
+def _tells_the_same(piece: Piece, other: Piece) -> bool:
+    if dice(piece.words, other.words) > LIKE_EACH_OTHER:
+        return True
+    # A method next to the class that it is of, or a window over a definition.
+    return piece.path == other.path and _is_within(piece.words, other.words)
+
+
+def _is_within(some: Set[str], others: Set[str]) -> bool:
+    return contained(some, others) > LIKE_EACH_OTHER
