@@ -86,11 +86,11 @@ FILES = {
     "pkg/app.py": APP,
     "pkg/broken.py": "def (:\n",
 }
-REPOSITORY = Repository("pkg", "1.0", "MIT", Path("/nowhere/pkg"), FILES)
+REPOSITORY = Repository("pkg", "1.0", "MIT", Path("/nowhere"), FILES)
 
 
 def all_holes(files: dict[str, str] = FILES) -> list[Hole]:
-    repository = Repository("pkg", "1.0", "MIT", Path("/nowhere/pkg"), files)
+    repository = Repository("pkg", "1.0", "MIT", Path("/nowhere"), files)
     modules = Modules(files)
     return [
         each for module in modules.by_name.values() for each in punched(repository, modules, module)
@@ -150,7 +150,7 @@ def test_the_choice_is_the_same_and_a_smaller_one_is_a_part_of_it() -> None:
             for n in range(3)
         },
     }
-    repository = Repository("pkg", "1.0", "MIT", Path("/nowhere/pkg"), files)
+    repository = Repository("pkg", "1.0", "MIT", Path("/nowhere"), files)
     found = choose([repository], None)
     assert choose([repository], None) == found
     assert choose([repository], 4) == found[:4]
@@ -160,7 +160,7 @@ def test_the_choice_is_the_same_and_a_smaller_one_is_a_part_of_it() -> None:
     for name in ("join", "Box"):
         n_called = sum(hole.definition.name == name for hole in found)
         assert 0 < n_called <= holes.MAX_PER_DEFINITION
-    other = Repository("other", "1.0", "MIT", Path("/nowhere/other"), files)
+    other = Repository("other", "1.0", "MIT", Path("/nowhere"), files)
     assert [each.repository for each in choose([repository, other], 4)] == ["pkg", "other"] * 2
 
 

@@ -3,7 +3,8 @@
 Holes are punched in installed packages at call sites of what other files of the same package
 define. Each is filled greedily, without time pressure, through the whole pipeline, with snippets
 of other files and without. `--source oracle` shows the true definition's signature: what could be
-gained. With `--json FILE` a run that was stopped goes on where it was.
+gained; several sources are measured side by side. With `--json FILE` a run that was stopped goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import hashlib
 import json
 import platform
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from benchmarks.quality.journal import Journal, OtherRun
 from benchmarks.repository import packages, sources
 from benchmarks.repository.holes import Hole, choose
 from benchmarks.repository.packages import NoPackage, Repository
-from benchmarks.repository.pipeline import WITH, WITHOUT, Pipeline
-from benchmarks.repository.scoring import Row, compared, score, summary
+from benchmarks.repository.pipeline import WITHOUT, Pipeline
+from benchmarks.repository.scoring import Row, gains, score, summary
 from slm_lsp import __version__
 from slm_lsp.cli import UsageError
 from slm_lsp.config import Config
@@ -38,7 +40,7 @@ TICK_HOLES = 10
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repository", description=__doc__)
     parser.add_argument("--limit", type=int, help="how many holes (default: all)")
-    parser.add_argument("--source", choices=sorted(sources.SOURCES), default=sources.DEFAULT)
+    parser.add_argument("--source", choices=sorted(sources.SOURCES), action="append")
     parser.add_argument("--package", action="append", help="an installed package; several times")
     parser.add_argument("--model", default="", help="name or path (default: the default model)")
     parser.add_argument("--quantization", default="")
@@ -56,7 +58,7 @@ def describe(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "benchmark": "repository",
-        "source": options.source,
+        "sources": options.source or [sources.DEFAULT],
         "prompt_tokens": options.prompt_tokens,
         "packages": {
             each.name: {"version": each.version, "licence": each.licence, "files": len(each.files)}
@@ -69,9 +71,11 @@ def describe(
     }
 
 
-def fill_all(pipeline: Pipeline, journal: Journal, holes: Sequence[Hole]) -> dict[str, list[Row]]:
+def fill_all(
+    pipeline: Pipeline, journal: Journal, holes: Sequence[Hole], situations: Sequence[str]
+) -> dict[str, list[Row]]:
     """The rows of all holes by situation; those that the journal has are not asked for again."""
-    rows: dict[str, list[Row]] = {WITHOUT: [], WITH: []}
+    rows: dict[str, list[Row]] = {name: [] for name in situations}
     for n, hole in enumerate(holes, 1):
         for situation, found in rows.items():
             row = journal.row(situation, hole.name)
@@ -96,21 +100,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         batch_threads=options.threads,
     )
     obtain_with_bar(config)
-    names = options.package or packages.PACKAGES
-    repositories = {name: packages.read(name) for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        names = options.package or packages.PACKAGES
+        repositories = {name: packages.read(name).copied(Path(folder)) for name in names}
+        return _run(options, config, repositories)
+
+
+def _run(
+    options: argparse.Namespace, config: Config, repositories: Mapping[str, Repository]
+) -> dict[str, Any]:
     result = describe(options, obtain(config).path, repositories)
     journal = Journal(Path(f"{options.json}.partial.jsonl") if options.json else None, result)
     holes = choose(list(repositories.values()), options.limit)
-    with (
-        closing(sources.SOURCES[options.source](repositories)) as source,
-        closing(Pipeline(config, source, repositories)) as pipeline,
-    ):
-        rows = fill_all(pipeline, journal, holes)
-    result["compared"] = compared(rows[WITHOUT], rows[WITH])
-    result["by_kind"] = {
-        kind: compared(*([row for row in found if row["kind"] == kind] for found in rows.values()))
-        for kind in sorted({hole.kind for hole in holes})
-    }
+    with ExitStack() as stack:
+        chosen = {
+            name: stack.enter_context(closing(sources.SOURCES[name](repositories)))
+            for name in result["sources"]
+        }
+        pipeline = stack.enter_context(closing(Pipeline(config, chosen, repositories)))
+        rows = fill_all(pipeline, journal, holes, [WITHOUT, *chosen])
+    result["gains"] = {name: gains(rows[WITHOUT], rows[name]) for name in chosen}
     result["situations"] = {
         name: {"summary": summary(found), "holes": found} for name, found in rows.items()
     }
@@ -128,9 +137,9 @@ def main() -> int:
         return 2
     for name, found in result["situations"].items():
         print(name, json.dumps(found["summary"]))
-    print("gain", json.dumps(result["compared"]))
-    for kind, found in result["by_kind"].items():
-        print(kind, json.dumps(found))
+    for name, found in result["gains"].items():
+        for kind, gain in found.items():
+            print(f"gain, {name}, {kind}", json.dumps(gain))
     return 0
 
 

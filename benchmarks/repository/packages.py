@@ -1,9 +1,9 @@
 """Installed packages as repositories: their files, versions and licences.
 
-Owns: which packages the benchmark uses, and reading them. Nothing of them is kept here: they are
-read where they are installed, and what version was read is part of the result.
+Owns: which packages the benchmark uses, reading them where they are installed, and a copy for as
+long as a run takes. What version was read is part of the result; nothing of them is kept.
 
-Invariant: reads only files of the package; those for tests are left out.
+Invariant: only the package's own code counts: its tests and what it has copied are left out.
 
 Threads: any.
 """
@@ -11,7 +11,7 @@ Threads: any.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -27,13 +27,21 @@ class NoPackage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A package: `files` are the texts by their paths relative to the folder above it."""
+    """A package: `files` are the texts by their paths in `root`, the folder above it."""
 
     name: str
     version: str
     licence: str
-    folder: Path
+    root: Path
     files: dict[str, str]
+
+    def copied(self, folder: Path) -> Repository:
+        """The same in a folder of its own, where nothing else is."""
+        root = folder / self.name
+        for path, text in self.files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+        return replace(self, root=root)
 
 
 def read(name: str) -> Repository:
@@ -44,7 +52,7 @@ def read(name: str) -> Repository:
     folder = Path(spec.submodule_search_locations[0])
     about = metadata.metadata(name).json
     licence = about.get("license_expression") or about.get("license") or "?"
-    return Repository(name, str(about["version"]), str(licence), folder, _files(folder))
+    return Repository(name, str(about["version"]), str(licence), folder.parent, _files(folder))
 
 
 def _files(folder: Path) -> dict[str, str]:

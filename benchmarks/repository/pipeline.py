@@ -1,6 +1,7 @@
 """The whole pipeline at a hole, with other files shown and without.
 
-Owns: one engine, a completer for each of the two situations, and the event loop they need.
+Owns: one engine, a completer for each source of snippets and one without, and the event loop they
+need.
 
 Invariant: requests go through `Completer.complete` as the server's do, filters included; none
 meets its deadline, and how fast the machine is changes no prompt.
@@ -34,7 +35,7 @@ from slm_lsp.workspace.base import SnippetSource
 
 BUDGET_MS = 600_000.0
 COLLECT_MS = 10_000.0
-WITHOUT, WITH = "without snippets", "with snippets"
+WITHOUT = "without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +76,37 @@ class Pipeline:
     """Answers holes as the server would. Close it to free the model."""
 
     def __init__(
-        self, config: Config, source: HoleSource, repositories: Mapping[str, Repository]
+        self,
+        config: Config,
+        sources: Mapping[str, HoleSource],
+        repositories: Mapping[str, Repository],
     ) -> None:
         """Load the configured model. Raises UsageError."""
         self._loop = asyncio.Runner()
-        self._source = source
+        self._sources = sources
         self._repositories = repositories
         self._engine = self._loop.run(ready_engine(config))
         self._folder = tempfile.TemporaryDirectory()
         self._hole: Hole | None = None
-        collector = Collector(source, self._name_of, COLLECT_MS)
-        self._traces = {name: Path(self._folder.name) / name for name in (WITHOUT, WITH)}
-        self._completers = {
-            name: Unhurried(
-                *(self._engine, config, Trace(path)),
-                policy=replace(PLAIN, snippets=name == WITH),
-                collector=collector,
-            )
-            for name, path in self._traces.items()
-        }
+        self._config = config
+        self._traces = {name: Path(self._folder.name) / name for name in (WITHOUT, *sources)}
+        self._completers = {name: self._completer(name) for name in self._traces}
+
+    def _completer(self, situation: str) -> Completer:
+        source = self._sources.get(situation)
+        return Unhurried(
+            *(self._engine, self._config, Trace(self._traces[situation])),
+            policy=replace(PLAIN, snippets=source is not None),
+            collector=Collector(source, self._name_of, COLLECT_MS) if source else None,
+        )
 
     def fill(self, hole: Hole, situation: str) -> Filled:
         """What the server would insert at a hole."""
+        source = self._sources.get(situation)
         self._hole = hole
-        self._source.at(hole)
-        path = self._repositories[hole.repository].folder.parent / hole.path
-        request = CompletionRequest(
-            session=f"{situation}/{hole.name}",
-            snapshot=DocumentSnapshot(path.as_uri(), 1, "python", hole.prefix + hole.suffix),
-            offset=len(hole.prefix),
-            trigger=Trigger.INVOKED,
-            deadline=Deadline.after(BUDGET_MS),
-            cancel=CancelToken(),
-        )
-        outcome = self._loop.run(self._completers[situation].complete(request))
+        if source is not None:
+            source.at(hole)
+        outcome = self._loop.run(self._completers[situation].complete(self._request(hole)))
         generation = outcome.generation
         line = json.loads(self._traces[situation].read_text("utf-8").splitlines()[-1])
         return Filled(
@@ -117,7 +115,18 @@ class Pipeline:
             n_prompt=generation.n_prompt if generation else 0,
             n_cached=generation.n_cached if generation else 0,
             n_snippets=line.get("n_snippets", 0),
-            has_definition=situation == WITH and is_defined_in(self._source.found, hole),
+            has_definition=source is not None and is_defined_in(source.found, hole),
+        )
+
+    def _request(self, hole: Hole) -> CompletionRequest:
+        path = self._repositories[hole.repository].root / hole.path
+        return CompletionRequest(
+            session=hole.name,
+            snapshot=DocumentSnapshot(path.as_uri(), 1, "python", hole.prefix + hole.suffix),
+            offset=len(hole.prefix),
+            trigger=Trigger.INVOKED,
+            deadline=Deadline.after(BUDGET_MS),
+            cancel=CancelToken(),
         )
 
     def _name_of(self, uri: str) -> FileName:

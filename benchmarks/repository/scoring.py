@@ -76,6 +76,16 @@ def compared(before: Sequence[Row], after: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def gains(before: Sequence[Row], after: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """What changes over all holes, over those of each kind, and over those whose definition was
+    found."""
+    kinds = sorted({row["kind"] for row in after})
+    parts = {"all": list(after)}
+    parts |= {kind: [row for row in after if row["kind"] == kind] for kind in kinds}
+    parts["definition shown"] = [row for row in after if row["has_definition"]]
+    return {name: compared(before, part) for name, part in parts.items()}
+
+
 def _gain(both: Sequence[tuple[Row, Row]], key: str) -> dict[str, Any]:
     found = gain([Pair(a["file"], float(a[key]), float(b[key])) for a, b in both])
     return {name: round(value, 4) for name, value in asdict(found).items()}

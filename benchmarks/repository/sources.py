@@ -33,8 +33,16 @@ def _oracle_and_others(repositories: Mapping[str, Repository]) -> Source:
     return OracleSource(repositories, N_OTHERS)
 
 
-DEFAULT = "oracle"
+def _workspace(repositories: Mapping[str, Repository]) -> Source:
+    # The oracle is there without an index.
+    from benchmarks.repository.indexed import IndexedSource
+
+    return IndexedSource(repositories)
+
+
+DEFAULT = "workspace"
 SOURCES: Mapping[str, Callable[[Mapping[str, Repository]], Source]] = {
     "oracle": _oracle,
     "oracle-and-others": _oracle_and_others,
+    "workspace": _workspace,
 }
