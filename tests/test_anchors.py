@@ -246,7 +246,7 @@ def test_snippets_that_come_late_are_read_beside_the_prompt_in_use() -> None:
 def test_little_that_is_missing_is_not_worth_reading_anew() -> None:
     anchors = Anchors()
     first = anchors.now("u", wanting("abcd"), PREFIX_FIRST, ROOM)
-    for wanted, renewable in (("abcd", False), ("abef", False), ("aefg", True), ("", False)):
+    for wanted, renewable in (("abcd", False), ("abef", False), ("efab", True), ("", False)):
         then = anchors.now("u", wanting(wanted), PREFIX_FIRST, ROOM)
         assert (then.anchor, then.renewable) == (first.anchor, renewable)
         ahead = Anchors.ahead(anchors, "u", wanting("abcd"), PREFIX_FIRST, ROOM)

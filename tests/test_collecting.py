@@ -20,6 +20,7 @@ from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import FakeClock
+from slm_lsp.prompt.files import AROUND_CHARS
 from slm_lsp.types import CompletionContext, FileName, Segment, Snippet, Text
 from slm_lsp.workspace.base import PREFIX_CHARS, SUFFIX_CHARS, PlaceQuery
 
@@ -84,7 +85,9 @@ async def test_what_is_found_is_in_the_prompt_and_in_the_trace(asking: Asking) -
     assert asking.prompt().endswith("return")
     (line,) = asking.lines()
     assert line["n_snippets"] == 2
-    assert line["n_snippet_chars"] == sum(len(s.path) + len(s.text) + 2 for s in SNIPPETS)
+    assert line["n_snippet_chars"] == sum(
+        len(s.path) + len(s.text) + AROUND_CHARS for s in SNIPPETS
+    )
     assert set(line["stages_ms"]) >= {"context", "snippets", "prompt"}
 
 

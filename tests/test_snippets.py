@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.anchor import drop, shown, typed_since
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
-from slm_lsp.prompt.files import shown_chars
+from slm_lsp.prompt.files import AROUND_CHARS, shown_chars
 from slm_lsp.prompt.snippets import (
     LEAST_OWN_TOKENS,
     SHARE,
@@ -24,16 +24,17 @@ from slm_lsp.prompt.snippets import (
     most_chars,
     n_tokens_of,
 )
-from slm_lsp.types import CompletionContext, Snippet
+from slm_lsp.types import CompletionContext, FileName, Snippet
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 SIZE = 100  # of each, path and line ends included
 TEMPLATE = fim.FAMILIES[0]
+OWN = FileName("repo", "src/a.py")
 LINES = "".join(f"value_{n} = compute({n})\n" for n in range(300))
 
 
 def texts(names: Iterable[str]) -> tuple[Snippet, ...]:
-    return tuple(Snippet(name, name * (SIZE - 3)) for name in names)
+    return tuple(Snippet(name, name * (SIZE - 1 - AROUND_CHARS)) for name in names)
 
 
 def named(snippets: tuple[Snippet, ...]) -> str:
@@ -103,24 +104,28 @@ def test_a_smaller_prompt_first_gives_up_snippets() -> None:
         ("", "", False),
         ("ab", "", False),
         ("", "a", True),
-        ("ab", "abcd", False),  # half
+        ("ab", "abcd", False),
         ("a", "abcd", True),
+        ("bcd", "abcd", False),
+        ("cd", "abcd", True),  # the best count most
         ("xa", "ab", False),
         ("xy", "ab", True),
     ],
 )
-def test_half_of_what_is_wanted_is_enough(held: str, wanted: str, expect: bool) -> None:
+def test_the_best_half_of_what_is_wanted_is_enough(held: str, wanted: str, expect: bool) -> None:
     assert lacks(texts(held), texts(wanted), 1024) is expect
     assert not lacks(texts(held), texts(wanted), LEAST_OWN_TOKENS)  # has no room for any
 
 
 def test_an_anchor_makes_room_for_its_snippets() -> None:
     alone = drop(CompletionContext(LINES, LINES), TEMPLATE, 1024)
-    context = CompletionContext(LINES, LINES, snippets=texts("abcdefghijkl"))
+    context = CompletionContext(LINES, LINES, snippets=texts("abcdefghijkl"), file=OWN)
     anchor = drop(context, TEMPLATE, 1024)
     assert named(anchor.snippets) == "abcdefghij"
-    n_snippet_tokens = n_tokens_of(anchor.snippets)
-    assert n_snippet_tokens == -(-10 * SIZE // CHARS_PER_TOKEN)
+    n_snippet_tokens = n_tokens_of(anchor.snippets, OWN)
+    n_snippet_chars = 10 * SIZE + len("repo") + len("src/a.py") + 2 * AROUND_CHARS
+    assert n_snippet_tokens == -(-n_snippet_chars // CHARS_PER_TOKEN)
+    assert n_tokens_of((), OWN) == 0
     n_chars = len(anchor.head) + len(anchor.suffix) + n_snippet_tokens * CHARS_PER_TOKEN
     assert n_chars <= 1024 * CHARS_PER_TOKEN
     assert alone.head.endswith(anchor.head)

@@ -57,7 +57,7 @@ def drop(
     """An anchor for this place: the start of the cursor's line, in a window of `n_tokens` less
     what snippets take. Those that are shown `earlier` keep their order."""
     shown_too = snippets.arranged(context.snippets, earlier, snippets.most_chars(n_tokens))
-    window = Window.of(n_tokens - snippets.n_tokens_of(shown_too))
+    window = Window.of(n_tokens - snippets.n_tokens_of(shown_too, context.file))
     prefix = context.prefix
     start = window_start(prefix, window.prefix_chars)
     at = max(start, prefix.rfind("\n") + 1)

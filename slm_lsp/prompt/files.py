@@ -21,6 +21,8 @@ _PLACEHOLDER = re.compile(r"\{(prefix|suffix|repo|path|text)\}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 # Where the language has no line comment, or none is known.
 DEFAULT_COMMENT = "#"
+# A control token and a line end, in characters.
+AROUND_CHARS = 4
 
 
 def is_text(part: str) -> bool:
@@ -65,7 +67,7 @@ def segments(
 
 def shown_chars(snippet: Snippet) -> int:
     """About how many characters a snippet takes in a prompt."""
-    return len(snippet.path) + len(snippet.text) + 2
+    return len(snippet.path) + len(snippet.text) + AROUND_CHARS
 
 
 def _segment(part: str, values: Mapping[str, str]) -> Segment:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
-from slm_lsp.prompt.files import shown_chars
-from slm_lsp.types import Snippet
+from slm_lsp.prompt.files import AROUND_CHARS, shown_chars
+from slm_lsp.types import FileName, Snippet
 
 # Of a prompt's tokens, all other files together get one in so many at the most.
 SHARE = 3
@@ -49,14 +49,18 @@ def arranged(
     return (*kept, *(each for each in chosen if each not in kept))
 
 
-def n_tokens_of(snippets: Iterable[Snippet]) -> int:
-    """What snippets take of a prompt's budget."""
-    return -(-sum(map(shown_chars, snippets)) // CHARS_PER_TOKEN)
+def n_tokens_of(snippets: Sequence[Snippet], file: FileName) -> int:
+    """What snippets take of a prompt's budget, and with them the name of the file itself."""
+    n_chars = sum(map(shown_chars, snippets))
+    if snippets:
+        n_chars += len(file.repo) + len(file.path) + 2 * AROUND_CHARS
+    return -(-n_chars // CHARS_PER_TOKEN)
 
 
 def lacks(held: Sequence[Snippet], wanted: Iterable[Snippet], n_tokens: int) -> bool:
     """Whether a prompt that shows `held` lacks more than half of what one of `n_tokens` would
-    show: less is not worth reading the file again behind other snippets."""
-    chosen = fitting(wanted, most_chars(n_tokens))
-    n_missing = sum(shown_chars(each) for each in chosen if each not in held)
-    return 2 * n_missing > sum(map(shown_chars, chosen))
+    show, where a snippet counts for less the further behind it is: less is not worth reading the
+    file again behind other snippets."""
+    weights = {each: 1 / rank for rank, each in enumerate(fitting(wanted, most_chars(n_tokens)), 1)}
+    missing = sum(weight for each, weight in weights.items() if each not in held)
+    return 2 * missing > sum(weights.values())
