@@ -59,6 +59,8 @@ class Editor(ABC):
         self.encoding = "utf-16"
         self.texts: dict[str, str] = {}
         self.refuses_progress = False
+        # What the server has asked this client to tell it of.
+        self.registered: list[Json] = []
         self._versions: dict[str, int] = {}
         self._answers: dict[Any, asyncio.Future[Json]] = {}
         self._inbox: list[Json] = []
@@ -131,8 +133,12 @@ class Editor(ABC):
         self._arrived.set()
 
     def _answer(self, request: Json) -> None:
-        assert request["method"] == "window/workDoneProgress/create", request
         answer: Json = {"jsonrpc": "2.0", "id": request["id"], "result": None}
+        if request["method"] == "client/registerCapability":
+            self.registered += request["params"]["registrations"]
+            self.reply(answer)
+            return
+        assert request["method"] == "window/workDoneProgress/create", request
         if self.refuses_progress:
             del answer["result"]
             answer["error"] = {"code": -32601, "message": "no"}

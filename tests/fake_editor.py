@@ -27,6 +27,7 @@ from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.lsp.server import SlmServer
 from slm_lsp.trace import Span, Trace
 from slm_lsp.types import EngineState, Generation, GenerationRequest
+from slm_lsp.workspace.source import WorkspaceSource
 
 # So that nothing which is asserted depends on the machine's speed.
 PATIENT = Config(automatic_budget_ms=60_000.0, invoked_budget_ms=60_000.0)
@@ -101,6 +102,7 @@ class FakeEditor(Editor):
         clock: Clock = SYSTEM_CLOCK,
         policy: Policy = PLAIN,
         sessions_folder: Path | None = None,
+        make_workspace: Callable[[Config], WorkspaceSource] | None = None,
     ) -> None:
         super().__init__(capabilities)
         self.engine: Any = engine if engine is not None else FakeEngine()
@@ -119,6 +121,7 @@ class FakeEditor(Editor):
             one_converter,
             policy,
             None if sessions_folder is None else lambda: sessions_folder,
+            make_workspace,
         )
         self.server.protocol.set_writer(self.stream)
 

@@ -24,11 +24,12 @@ VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
     "lsp": {"completion", "engine", "workspace", "text", *VALUES, "trace", "config"},
     "completion": {"context", "prompt", "engine", "workspace", "text", *VALUES, "trace", "config"},
-    "workspace": {"context", "text", *VALUES},
+    "workspace": {"context", "secrets", "text", *VALUES},
     "context": {"text", "types"},
     "prompt": {"text", "types"},
     "engine": {"text", *VALUES},
     "registry": {"types"},
+    "secrets": set(),
     "text": {"types"},
     "types": {"deadline"},
     "trace": {"deadline"},

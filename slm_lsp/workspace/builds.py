@@ -153,8 +153,9 @@ class Builds:
     def _wake(self) -> None:
         if self._closed.is_set():
             return
-        self._idle.clear()
-        self._awake.set()
+        with self._lock:
+            self._idle.clear()
+            self._awake.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="slm-workspace", daemon=True)
             self._thread.start()
@@ -171,8 +172,9 @@ class Builds:
                     self._build(*job)
                 except OSError as error:
                     log.error("%s: no index: %s", job[0], error)
-            if not self._awake.is_set():
-                self._idle.set()
+            with self._lock:
+                if not self._awake.is_set():
+                    self._idle.set()
 
     def _next(self) -> tuple[Path, set[str] | None] | None:
         with self._lock:

@@ -85,24 +85,25 @@ class Definitions:
         self,
         uri: str,
         language: str,
-        names: Sequence[str],
+        names: Sequence[tuple[str, bool]],
         stop: Callable[[], bool],
         may_read: bool,
     ) -> tuple[list[Piece], bool]:
         """The definitions of names as they are shown, in the order of the names; and whether
-        nothing had to be left out."""
+        nothing had to be left out. With each name comes whether the document defines it itself:
+        then only what is imported may be meant, too."""
         imported, complete = self._imports(uri, language, stop, may_read)
         others = tuple(each.revision for each in self._live.others(uri) if each.is_read)
         scope = (uri, language, imported.serial, others, self._generation())
         pieces: list[Piece] = []
-        for name in names:
+        for name, is_own in names:
             if stop():
                 return pieces, False
             if len(pieces) >= MAX_DEFINITIONS:
                 break
-            key = (name, scope)
+            key = (name, is_own, scope)
             if key not in self._sites:
-                place = self._place(uri, language, name, imported)
+                place = self._place(uri, language, name, imported, is_own)
                 if stop():  # questions to the index may have been given up
                     return pieces, False
                 _put(self._sites, key, place, MAX_LOOKUPS)
@@ -175,7 +176,9 @@ class Definitions:
 
     # --- definitions ---
 
-    def _place(self, uri: str, language: str, name: str, imported: Imported) -> Site | None:
+    def _place(
+        self, uri: str, language: str, name: str, imported: Imported, is_own: bool
+    ) -> Site | None:
         """Where a name is defined, most likely; None where nobody can tell."""
         document = self._live.get(uri)
         own = document.key if document is not None else ""
@@ -202,7 +205,8 @@ class Definitions:
         sites = [each for each in sites if each.key != own and each.path.endswith(kin)]
         sites.sort(key=lambda each: (rank(each), each.path, each.line))
         is_guess = bool(sites) and rank(sites[0]) > 1
-        if is_guess and (len(sites) > MAX_HOMONYMS or not is_distinctive(spelt)):
+        is_clear = is_distinctive(spelt) and not is_own and len(sites) <= MAX_HOMONYMS
+        if is_guess and not is_clear:
             return None
         return sites[0] if sites else None
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slm_lsp.context.languages import PLAIN_TEXT, language_of_path
-from slm_lsp.text.secret_paths import is_secret_path
+from slm_lsp.secrets.paths import is_secret_path
 from slm_lsp.workspace.ignore import IgnoreRules
 from slm_lsp.workspace.reading import MAX_BYTES, read_bytes, text_of
 
@@ -133,7 +133,7 @@ def is_written(source: bytes) -> bool:
 
 
 def _is_wanted_folder(entry: os.DirEntry[str]) -> bool:
-    if entry.name in LEFT_OUT_FOLDERS or entry.name.startswith(".") or is_secret_path(entry.name):
+    if entry.name in LEFT_OUT_FOLDERS or entry.name.startswith("."):
         return False
     # A virtual environment of another name.
     return not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg"))

@@ -49,8 +49,8 @@ def in_order(text: str) -> list[str]:
 
 
 def token_set(text: str) -> frozenset[str]:
-    """The different identifiers of a text."""
-    return frozenset(_WORD.findall(text))
+    """The different identifiers of a text that most texts do not have."""
+    return frozenset(_WORD.findall(text)) - COMMON
 
 
 def dice(one: Set[str], other: Set[str]) -> float:

@@ -11,6 +11,7 @@ Threads: one owner, no locks; rules are read when a folder is first asked for.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -78,7 +79,7 @@ def _read(folder: Path, names: tuple[str, ...] = RULE_FILES) -> tuple[GitIgnoreS
 def _is_sound(line: str) -> bool:
     try:
         GitIgnoreSpec.from_lines([line])
-    except ValueError:
+    except (ValueError, re.error):
         return False
     return bool(line.strip()) and not line.startswith("#")
 

@@ -55,7 +55,8 @@ def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: Fals
         definition = _definition(known, lines, name, line, scope)
         found.append(definition)
         around.append(definition)
-    fields = [field for each in found for field in _fields(lines, each, found)]
+    said = _said(known, lines)
+    fields = [field for each in found for field in _fields(lines, each, found, said)]
     return Outline(tuple(sorted(found + fields, key=lambda each: each.line)), imports_of(text))
 
 
@@ -133,15 +134,29 @@ def _plain(line: str) -> str:
     return text.strip()[:MAX_DOC_CHARS]
 
 
+def _said(language: Language, lines: Sequence[str]) -> frozenset[int]:
+    """The lines within strings of several lines."""
+    found: set[int] = set()
+    closing = ""
+    for at, line in enumerate(lines):
+        if closing:
+            found.add(at)
+            closing = "" if closing in line else closing
+        else:
+            odd = [quote for quote in language.long_quotes if line.count(quote) % 2]
+            closing = odd[0] if odd else ""
+    return frozenset(found)
+
+
 def _fields(
-    lines: Sequence[str], holder: Definition, found: Sequence[Definition]
+    lines: Sequence[str], holder: Definition, found: Sequence[Definition], said: frozenset[int]
 ) -> list[Definition]:
     """What a class holds beside what is defined in it."""
     if holder.kind != "class":
         return []
     scope = (*holder.scope, holder.name)
-    inner = {each.line for each in found if each.scope == scope}
-    body = range(holder.line + 1, min(holder.end_line + 1, len(lines)))
+    inner = {each.line for each in found if each.scope == scope} | said
+    body = range(_signature(lines, holder.line)[1] + 1, min(holder.end_line + 1, len(lines)))
     first = next((at for at in body if lines[at].strip()[:1] not in ("", "{")), None)
     if first is None:
         return []

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from slm_lsp.context.languages import language_of
 from slm_lsp.context.lines import group_of
 from slm_lsp.text.whitespace import columns
+from slm_lsp.workspace.headers import definitions
 from slm_lsp.workspace.identifiers import COMMON, MAX_CHARS, MIN_CHARS, in_order
 
 MAX_NAMES = 24
@@ -43,6 +44,11 @@ def names_near(language: str, prefix: str, suffix: str) -> tuple[str, ...]:
         if not _NOT_CODE.match(line.lstrip()):
             ordered.update(dict.fromkeys(reversed(in_order(_STRING.sub('""', line)))))
     return tuple(name for name in ordered if is_telling(name))[:MAX_NAMES]
+
+
+def defined_near(language: str, prefix: str, suffix: str) -> frozenset[str]:
+    """The names that the text around a place defines itself."""
+    return frozenset(name for text in (prefix, suffix) for name, _ in definitions(language, text))
 
 
 def is_telling(name: str) -> bool:

@@ -24,7 +24,7 @@ _RRF = 60
 MAX_PIECES = 12
 LIKE_CURSOR, LIKE_EACH_OTHER, WITHIN_CURSOR = 0.5, 0.9, 0.8
 # So few different words may all stand around the cursor by chance.
-_FEW_WORDS = 6
+FEW_WORDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ def window(path: str, lines: Sequence[str], start: int, end: int) -> Piece | Non
         return None
     if len(text) > MAX_WINDOW_CHARS:
         text = text[:MAX_WINDOW_CHARS].rpartition("\n")[0]
-    return Piece(path, start, text, token_set(text), is_window=True) if text else None
+    words = token_set(text)
+    return Piece(path, start, text, words, is_window=True) if words else None
 
 
 def fused(lists: Iterable[tuple[float, Sequence[Piece]]]) -> list[Piece]:
@@ -105,10 +106,14 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
     everything = frozenset[str]().union(*parts)
 
     def is_too_alike(piece: Piece) -> bool:
-        if any(dice(piece.words, part) > LIKE_CURSOR for part in (everything, *parts)):
+        is_long = len(piece.words) > FEW_WORDS
+        if not piece.is_window and not is_long:
+            return False  # a signature, whose names are those of its use
+        most = LIKE_CURSOR if is_long else LIKE_EACH_OTHER
+        if any(dice(piece.words, part) > most for part in (everything, *parts)):
             return True
-        is_long = piece.is_window and len(piece.words) > _FEW_WORDS
-        return is_long and contained(piece.words, everything) > WITHIN_CURSOR
+        is_long_window = piece.is_window and is_long
+        return is_long_window and contained(piece.words, everything) > WITHIN_CURSOR
 
     return is_too_alike
 

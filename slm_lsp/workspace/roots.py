@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from slm_lsp.context.languages import PLAIN_TEXT
-from slm_lsp.text.secret_paths import is_secret_path
+from slm_lsp.secrets.paths import is_secret_path
 from slm_lsp.workspace.files import in_left_out_folder, is_wanted_path, is_written
 from slm_lsp.workspace.ignore import IgnoreRules
 from slm_lsp.workspace.reader import IndexReader

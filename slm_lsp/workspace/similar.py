@@ -28,6 +28,8 @@ N_RECENT = 8
 MAX_A_FILE = 2
 # Below this two stretches share what any two share.
 MIN_ALIKE = 0.1
+# So few words are found anywhere.
+MIN_WORDS = 5
 MAX_FOUND, MAX_CUT = 32, 64
 
 
@@ -58,7 +60,9 @@ class Similar:
         """Look; None if it had to stop, and the next call goes on."""
         key = self._key(uri, language, words)
         found = self._found.get(key)
-        if found is None:
+        if found is None and len(words) < MIN_WORDS:
+            found = self._found[key] = Alike()
+        elif found is None:
             recent = self._recent(uri, words, stop)
             workspace = self._in_workspace(uri, language, words, stop)
             if stop():

@@ -25,7 +25,7 @@ from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.ignore import RULE_FILES
 from slm_lsp.workspace.lines_outline import outline_of as outline_of_lines
 from slm_lsp.workspace.live import LiveFile, LiveFiles
-from slm_lsp.workspace.names import names_near, similar_to
+from slm_lsp.workspace.names import defined_near, names_near, similar_to
 from slm_lsp.workspace.pieces import Piece, chosen, fused
 from slm_lsp.workspace.roots import Roots, path_of
 from slm_lsp.workspace.shapes import OutlineOf
@@ -128,6 +128,7 @@ class WorkspaceSource:
 
     def name_of(self, uri: str) -> tuple[str, str]:
         """What a document is called to the model: its workspace folder's name, and its path."""
+        self._refresh()
         path = path_of(uri)
         found = self._roots.locate(path)
         return (found[0].folder.name if found else ""), self._roots.shown_path(path)
@@ -172,6 +173,7 @@ class WorkspaceSource:
         for root in self._roots.all:
             root.reader.stop = stop
         prefix, suffix = unix_lines(place.prefix), unix_lines(place.suffix)
+        own = defined_near(place.language, prefix, suffix)
         names = names_near(place.language, prefix, suffix)
         words = similar_to(prefix, suffix)
         complete = True
@@ -184,7 +186,7 @@ class WorkspaceSource:
         else:
             complete = all(each.is_read for each in self._live.others(place.uri))
         definitions, all_defined = self._definitions.find(
-            place.uri, place.language, names, stop, may_read
+            place.uri, place.language, [(name, name in own) for name in names], stop, may_read
         )
         alike = self._similar.known(place.uri, place.language, words)
         if alike is None and may_read:

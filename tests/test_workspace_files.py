@@ -1,0 +1,172 @@
+"""Which files of a workspace are looked at, and which never."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from workspace_scene import write
+
+from slm_lsp.workspace.files import Found, is_written, newest, read_source, walk
+from slm_lsp.workspace.ignore import IgnoreRules
+from slm_lsp.workspace.reading import MAX_BYTES, read_text
+
+CODE = "def f():\n    return 1\n"
+
+
+def walked(folder: Path) -> list[str]:
+    return [each.path for each in walk(folder, IgnoreRules(folder))]
+
+
+def check(folder: Path, files: dict[str, str], expect: list[str]) -> None:
+    """The walk finds `expect` among the files; it agrees with the rules asked for one file."""
+    write(folder, files)
+    found = walked(folder)
+    assert sorted(found) == sorted(expect)
+    rules = IgnoreRules(folder)
+    assert not [path for path in found if rules.leaves_out(path)]
+
+
+def test_code_is_found_in_all_folders(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        {"a.py": CODE, "src/b.ts": "let a\n", "src/deep/c.go": "package c\n", "notes.txt": "no"},
+        ["a.py", "src/b.ts", "src/deep/c.go"],
+    )
+
+
+def test_rules_of_deeper_folders_win(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        {
+            ".gitignore": "*_gen.py\n/only_here.py\nout/\n",
+            "sub/.gitignore": "!keep_gen.py\n",
+            "a_gen.py": CODE,
+            "only_here.py": CODE,
+            "sub/only_here.py": CODE,
+            "sub/keep_gen.py": CODE,
+            "sub/drop_gen.py": CODE,
+            "out/a.py": CODE,
+            "sub/out/b.py": CODE,
+        },
+        ["sub/only_here.py", "sub/keep_gen.py"],
+    )
+
+
+def test_what_is_in_an_ignored_folder_cannot_be_brought_back(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        {".gitignore": "out/\n!out/a.py\n", "out/a.py": CODE, "b.py": CODE},
+        ["b.py"],
+    )
+    assert IgnoreRules(tmp_path).leaves_out("out/a.py")
+
+
+def test_slmignore_leaves_out_what_git_does_not(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        {".slmignore": "private/\nc.py\n", "private/a.py": CODE, "b.py": CODE, "d/c.py": CODE},
+        ["b.py"],
+    )
+
+
+def test_rules_of_the_repository_above_count(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "dist/\n", ".git/info/exclude": "mine.py\n"})
+    check(
+        tmp_path / "part",
+        {"dist/a.py": CODE, "mine.py": CODE, "b.py": CODE},
+        ["b.py"],
+    )
+
+
+def test_who_opens_an_ignored_folder_sees_it(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "part/\n", ".git/HEAD": "x"})
+    check(tmp_path / "part", {"a.py": CODE}, ["a.py"])
+
+
+def test_a_rule_that_nobody_understands_spoils_no_other(tmp_path: Path) -> None:
+    check(tmp_path, {".gitignore": "!\nb.py\n[z-a].py\n", "a.py": CODE, "b.py": CODE}, ["a.py"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        "id_rsa.py",
+        ".ssh/config.py",
+        ".aws/a.py",
+        "node_modules/x/index.js",
+        ".hidden/a.py",
+        "app.min.js",
+        "package-lock.json",
+        "yarn.lock",
+        "api_pb2.py",
+        "api.pb.go",
+        "odd\nname.py",
+    ],
+)
+def test_a_name_that_says_no(tmp_path: Path, path: str) -> None:
+    check(tmp_path, {path: CODE, "a.py": CODE}, ["a.py"])
+
+
+def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path) -> None:
+    check(tmp_path, {"env3/pyvenv.cfg": "", "env3/lib/a.py": CODE, "a.py": CODE}, ["a.py"])
+
+
+def test_links_pipes_and_what_is_too_large_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": CODE, "sub/b.py": CODE, "large.py": "#" * (MAX_BYTES + 1), "e.py": ""})
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "link.py").symlink_to(tmp_path / "a.py")
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "folder.py").mkdir()
+    assert sorted(walked(tmp_path)) == ["a.py", "sub/b.py"]
+    # Nor is one opened that takes the place of a file later.
+    for name in ("pipe.py", "link.py", "folder.py", "large.py", "nowhere.py"):
+        assert read_text(tmp_path / name) is None
+
+
+def test_a_folder_that_cannot_be_entered_is_passed_by(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": CODE, "shut/b.py": CODE})
+    (tmp_path / "shut").chmod(0)
+    try:
+        assert "a.py" in walked(tmp_path)
+    finally:
+        (tmp_path / "shut").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_shown"),
+    [
+        (b"x = 1\n", True),
+        (b"x = '\xe4\xf6'  # in latin-1\n" + b"y = 2\n" * 40, True),
+        (b"\xef\xbb\xbfx = 1\n", True),
+        (b"\x00\x01\x02", False),
+        ("x = 1\n".encode("utf-16"), False),
+        ("# 日本語の説明\n".encode("shift-jis") * 20, False),
+        (b"# Code generated by a tool. DO NOT EDIT.\nx = 1\n", False),
+        (b"var a=1;" * 1000, False),
+        (b"x = 1\n" * 100 + b"y = '" + b"a" * 5000 + b"'\n", False),
+    ],
+)
+def test_what_a_file_holds_decides(tmp_path: Path, source: bytes, is_shown: bool) -> None:
+    path = tmp_path / "a.py"
+    path.write_bytes(source)
+    assert (read_source(path) is not None) is is_shown
+
+
+def test_of_too_many_files_those_changed_last_are_taken() -> None:
+    found = [Found(f"{n}.py", mtime_ns=n % 7, size=1) for n in range(20)]
+    kept, n_seen = newest(iter(found), 5)
+    assert n_seen == 20
+    assert [each.path for each in kept] == sorted(each.path for each in kept)
+    oldest_kept = min(each.mtime_ns for each in kept)
+    assert all(each.mtime_ns <= oldest_kept for each in found if each not in kept)
+
+
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_judged(source: bytes) -> None:
+    assert is_written(source) in (True, False)
