@@ -80,7 +80,7 @@ class Completer:
         self.tally = Tally()
         self.policy = policy
         if not policy.snippets:
-            workspace = collector = None
+            collector = None
         elif workspace is not None and collector is None:
             collector = Collector.of(workspace)
         self._preparer = Preparer(anchored=policy.anchors, workspace=workspace, collector=collector)
