@@ -27,6 +27,7 @@ from slm_lsp.completion.completer import Completer
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
+from slm_lsp.engine.base import Engine
 from slm_lsp.oneshot import ready_engine
 from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.trace import Trace
@@ -80,12 +81,13 @@ class Pipeline:
         config: Config,
         sources: Mapping[str, HoleSource],
         repositories: Mapping[str, Repository],
+        engine: Engine | None = None,
     ) -> None:
-        """Load the configured model. Raises UsageError."""
+        """Load the configured model, or use `engine`. Raises UsageError."""
         self._loop = asyncio.Runner()
         self._sources = sources
         self._repositories = repositories
-        self._engine = self._loop.run(ready_engine(config))
+        self._engine = engine or self._loop.run(ready_engine(config))
         self._folder = tempfile.TemporaryDirectory()
         self._hole: Hole | None = None
         self._config = config
