@@ -6,6 +6,7 @@ Invariant: nothing here waits. Threads: the completer's worker collects.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from completer_scene import LINE, Scene
+from workspace_scene import WorkspaceScene
 
 from slm_lsp.completion.collecting import COLLECT_MS, Collector
 from slm_lsp.completion.completer import Completer
@@ -164,3 +166,33 @@ def test_a_small_model_has_no_room_for_any(tmp_path: Path) -> None:
     found = collector.add_to(CompletionContext("", ""), request.snapshot, 0, 256, until)
     asking.close()
     assert (found.snippets, asking.source.places) == ((), [])
+
+
+# --- the workspace's own source ---
+
+
+async def test_what_a_workspace_defines_is_there_for_the_next_request(tmp_path: Path) -> None:
+    files = {"app.py": "", "lib.py": "def make_thing(size: int) -> str:\n    return 'x' * size\n"}
+    workspace = WorkspaceScene(tmp_path, files)
+    workspace.build()
+    (tmp_path / "traces").mkdir()
+    scene = Scene(tmp_path / "traces", WITH_SNIPPETS)
+    scene.completer.close()
+    scene.completer = Completer(
+        *(scene.engine, Config(), scene.trace, lambda _: scene.text, scene.completer.policy),
+        workspace=workspace.source,
+    )
+    uri = (workspace.folder / "app.py").as_uri()
+    for typed in ("", "4"):
+        request = scene.request(f"x = make_thing({typed}<CURSOR>\n", 60_000.0)
+        there = replace(request, snapshot=replace(request.snapshot, uri=uri))
+        scene.engine.enqueue("z")
+        await scene.completer.complete(there)
+        # After what was submitted for the time when there is some.
+        worker = scene.completer._preparer._worker
+        await asyncio.wrap_future(worker.submit(int))
+    scene.close()
+    first, last = scene.engine.requests
+    assert "def make_thing" not in str(first.prompt.segments)
+    shown = "".join(part.text for part in last.prompt.segments if isinstance(part, Text))
+    assert shown.startswith("# lib.py\n# def make_thing(size: int) -> str:")

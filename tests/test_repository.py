@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.repository import holes, oracle, packages, scoring
+from benchmarks.repository import holes, likelihood, oracle, packages, scoring
 from benchmarks.repository.definitions import Modules
 from benchmarks.repository.gain import Gain, Pair, gain
 from benchmarks.repository.holes import ARGUMENTS, STATEMENT, Hole, choose, punched
@@ -248,3 +248,20 @@ def test_an_installed_package_is_read() -> None:
     found = packages.read("pygls")
     assert found.version
     assert "pygls/__init__.py" in found.files
+
+
+def test_a_likelier_text_is_a_gain() -> None:
+    def row(file: str, before: float, after: float) -> dict[str, object]:
+        situations = {"without": before, "with": after}
+        told = {
+            name: {"nats": nats, "tokens": 4, "n_prompt": 100} for name, nats in situations.items()
+        }
+        return {"name": file, "file": file, "kind": ARGUMENTS, **told}
+
+    rows = [row("a", 12.0, 8.0), row("b", 4.0, 2.0)]
+    found = likelihood.summary(rows, ("without", "with"))
+    assert found["without"]["nats_per_token"] == 2.0
+    assert found["without"]["gain_per_hole"] == [0.0, 0.0, 0.0]
+    assert found["with"]["nats_per_token"] == 1.25
+    assert found["with"]["gain_per_hole"][0] == 3.0
+    assert found["with"]["mean_n_prompt"] == 100
