@@ -57,7 +57,7 @@ def content(index: Path) -> tuple[object, ...]:
     """All that can be asked of an index, whatever ids its files have."""
     with sqlite3.connect(index) as connection:
         files = connection.execute(
-            "select path, folder, base, language, mtime_ns, size, n_words from files order by path"
+            "select path, folder, stem, language, mtime_ns, size, n_words from files order by path"
         ).fetchall()
         names = connection.execute(
             "select name, path, line from definitions join files on file = id order by 1, 2, 3"
@@ -411,3 +411,24 @@ def test_what_another_server_builds_is_looked_at_again(tmp_path: Path) -> None:
         assert recorder.asked() == [None, None]
     finally:
         builds.close()
+
+
+def test_a_closed_session_ends_its_child(tmp_path: Path) -> None:
+    began, never = tmp_path / "began", tmp_path / "never"
+    os.mkfifo(began)
+    os.mkfifo(never)
+    script = "import sys; open(sys.argv[1], 'w').write('x'); open(sys.argv[2])"
+    builds = Builds(
+        tmp_path,
+        command=lambda root, index: [sys.executable, "-c", script, str(began), str(never)],
+        gather_s=0.0,
+    )
+    builds.set_folders((tmp_path / "project",))
+    assert began.read_text() == "x"  # waits for the child
+    assert builds.pid is not None
+    builds.close()
+    assert builds._thread is not None
+    builds._thread.join(PATIENCE_S)
+    assert builds.pid is None
+    builds.changed([tmp_path / "project" / "a.py"])
+    assert builds.pid is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slm_lsp.context.languages import LANGUAGES, language_of
 from slm_lsp.workspace.headers import definitions, line_bound
 from slm_lsp.workspace.import_lines import imports_of
-from slm_lsp.workspace.imports import candidates, suffixes_of
+from slm_lsp.workspace.imports import are_kin, candidates, stem_of
 from slm_lsp.workspace.lines_outline import outline_of
 from slm_lsp.workspace.rendering import MAX_CHARS, find, shown
 from slm_lsp.workspace.shapes import Import, Imported
@@ -210,34 +210,44 @@ def test_imports_of_many_languages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "names", "importer", "language", "expect"),
+    ("module", "names", "importer", "expect"),
     [
-        (".b", (), "pkg/a.py", "python", "pkg/b.py"),
-        ("..b.c", (), "pkg/sub/a.py", "python", "pkg/b/c.py"),
-        (".", ("b",), "pkg/a.py", "python", "pkg/b.py"),
-        ("pkg", ("b",), "x.py", "python", "pkg/b.py"),
-        ("pkg.b", ("f",), "x.py", "python", "pkg/b.py"),
-        ("./b", (), "src/a.ts", "typescript", "src/b.ts"),
-        ("./b.js", (), "src/a.ts", "typescript", "src/b.ts"),
-        ("../lib", (), "src/a.ts", "typescript", "lib/index.ts"),
-        ("crate::net::client", (), "src/main.rs", "rust", "net/client.rs"),
-        ("com.x.Name", ("Name",), "src/com/y/A.java", "java", "com/x/Name.java"),
-        ("util/str.h", (), "src/a.c", "c", "src/util/str.h"),
+        (".b", (), "pkg/a.py", "pkg/b"),
+        ("..b.c", (), "pkg/sub/a.py", "pkg/b/c"),
+        (".", ("b",), "pkg/a.py", "pkg/b"),
+        ("pkg", ("b",), "x.py", "pkg/b"),
+        ("pkg.b", ("f",), "x.py", "pkg/b"),
+        ("./b", (), "src/a.ts", "src/b"),
+        ("./b.js", (), "src/a.ts", "src/b"),
+        ("../lib", (), "src/a.ts", "lib/index"),
+        ("crate::net::client", (), "src/main.rs", "net/client"),
+        ("com.x.Name", ("Name",), "src/com/y/A.java", "com/x/Name"),
+        ("util/str.h", (), "src/a.c", "src/util/str"),
     ],
 )
 def test_where_an_import_leads(
-    module: str, names: tuple[str, ...], importer: str, language: str, expect: str
+    module: str, names: tuple[str, ...], importer: str, expect: str
 ) -> None:
     each = Import(module, tuple(Imported(name, name) for name in names))
-    found = candidates(each, importer, suffixes_of(language))
-    assert expect in (*found.paths, *found.endings)
+    found = candidates(each, importer)
+    assert expect in (*found.stems, *found.endings)
+
+
+def test_who_reads_whose_files() -> None:
+    assert are_kin("typescript", "javascript")
+    assert are_kin("c", "cpp")
+    assert are_kin("python", "python")
+    assert not are_kin("python", "ruby")
+    assert not are_kin("go", "rust")
+    assert not are_kin("plaintext", "python")
+    assert (stem_of("a/b.test.ts"), stem_of("a.b/c")) == ("a/b.test", "a.b/c")
 
 
 def test_a_published_package_is_a_folder() -> None:
-    found = candidates(Import("example.com/me/app/store"), "main.go", suffixes_of("go"))
+    found = candidates(Import("example.com/me/app/store"), "main.go")
     assert "store" in found.folders
 
 
 def test_no_import_leads_out_of_the_workspace() -> None:
-    found = candidates(Import("../../../etc/passwd"), "a.ts", suffixes_of("typescript"))
-    assert not any(path.startswith("..") for path in found.paths)
+    found = candidates(Import("../../../etc/passwd"), "a.ts")
+    assert not any(path.startswith("..") for path in found.stems)

@@ -40,8 +40,13 @@ def run(root: Path, indexes: Path, options: argparse.Namespace) -> dict[str, Any
     rss_before = measure.rss_mb()
     child, began = measure.start(root, index, None)
     # A server goes on while its index is built.
-    meanwhile = measure.places(root, indexes, options.places // 4, options.seed)
-    built = measure.ended(child, began)
+    try:
+        meanwhile = measure.places(root, indexes, options.places // 4, options.seed)
+        built = measure.ended(child, began)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
     rescanned = measure.ended(*measure.start(root, index, None))
     some = next(path for path in sorted(root.rglob("*.py")))
     some.write_text(some.read_text(encoding="utf-8", errors="replace") + "\nadded = 1\n", "utf-8")

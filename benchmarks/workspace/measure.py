@@ -101,7 +101,7 @@ def documents(root: Path, n_documents: int, rng: random.Random) -> Iterator[Docu
     paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
     for path in rng.sample(paths, min(n_documents, len(paths))):
         source = read_source(path)
-        if source is not None:
+        if source is not None and source[1]:
             yield DocumentSnapshot(path.as_uri(), 1, language_of_path(path.name), source[1])
 
 

@@ -23,8 +23,10 @@ def installed() -> Iterator[tuple[Path, str]]:
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
             is_inner = "site-packages" in name.split("/") or "node_modules" in name.split("/")
-            if path.is_file() and not is_inner and is_wanted_path(name) and read_source(path):
-                yield path, f"{key}/{name}"
+            if path.is_file() and not is_inner and is_wanted_path(name):
+                source = read_source(path)
+                if source is not None and source[1]:
+                    yield path, f"{key}/{name}"
 
 
 def make(folder: Path, n_files: int) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -254,8 +255,13 @@ class Preparer:
         self.index.update(snapshot.uri, snapshot.text, self._busy)
 
     def _advance(self, workspace: WorkspaceSource) -> None:
-        if workspace.is_waiting and not self._busy():
-            workspace.advance(self._busy)
+        def stop() -> bool:
+            # Python lets a thread compute for 5 ms while the event loop waits to go on.
+            time.sleep(0)
+            return self._busy()
+
+        if workspace.is_waiting and not stop():
+            workspace.advance(stop)
 
     def _guess(self, snapshot: DocumentSnapshot, offset: int) -> str:
         # An edit is followed at once; a document not read yet is left to `_index`.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -90,6 +91,8 @@ def main(arguments: list[str]) -> int:
     root, index = map(Path, arguments)
     logging.basicConfig(format="%(levelname)s %(message)s")
     _be_humble()
+    # Nearly nothing that is made here refers to itself; looking for it takes a tenth of the time.
+    gc.set_threshold(100_000)
     changed = json.load(sys.stdin)
     parent = os.getppid()
     try:

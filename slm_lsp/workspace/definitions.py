@@ -22,7 +22,7 @@ from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.identifiers import token_set
 from slm_lsp.workspace.import_lines import imports_of
-from slm_lsp.workspace.imports import PACKAGE_FILES, candidates, suffixes_of
+from slm_lsp.workspace.imports import PACKAGE_FILES, are_kin, candidates
 from slm_lsp.workspace.live import LiveFile, LiveFiles
 from slm_lsp.workspace.names import is_distinctive, is_telling
 from slm_lsp.workspace.pieces import Piece
@@ -152,19 +152,19 @@ class Definitions:
         files: dict[str, None] = {}
         folders: dict[str, None] = {}
         names: dict[str, str] = {}
-        kinds = suffixes_of(language)
         for each in imports:
             if stop():
                 break
             names.update({name.local: name.name for name in each.names})
             for root in self._roots.all:
                 inner = importer.removeprefix(f"{root.folder.as_posix()}/")
-                wanted = candidates(each, inner, kinds)
-                found = root.reader.among(wanted.paths)
+                wanted = candidates(each, inner)
+                found = root.reader.at(wanted.stems)
                 for ending in wanted.endings if not found else ():
                     found = found or root.reader.ending(ending)
                 for folder in wanted.folders if not found else ():
                     found = found or root.reader.in_folder(folder, MAX_FILES_A_FOLDER)
+                found = [path for path in found if are_kin(language, language_of_path(path))]
                 for path in found[:MAX_FILES_AN_IMPORT]:
                     files[_absolute(root, path)] = None
                     folder, _, base = path.rpartition("/")
@@ -201,8 +201,11 @@ class Definitions:
                 return 1
             return 2 if site.key.rpartition("/")[0] == here else 3
 
-        kin = suffixes_of(language)
-        sites = [each for each in sites if each.key != own and each.path.endswith(kin)]
+        sites = [
+            each
+            for each in sites
+            if each.key != own and are_kin(language, language_of_path(each.path))
+        ]
         sites.sort(key=lambda each: (rank(each), each.path, each.line))
         is_guess = bool(sites) and rank(sites[0]) > 1
         is_clear = is_distinctive(spelt) and not is_own and len(sites) <= MAX_HOMONYMS

@@ -37,7 +37,11 @@ def definitions(language: str, text: str) -> Iterator[tuple[str, int]]:
         line, at = line + text.count("\n", at, start), start
         if 0 < len(name) <= _MAX_NAME:
             # `Type::method` and `module.Name` are looked for by their last part.
-            yield re.split(r"::|\.", name)[-1] or name, line
+            yield _last_part(name) if ":" in name or "." in name else name, line
+
+
+def _last_part(name: str) -> str:
+    return re.split(r"::|\.", name)[-1] or name
 
 
 @functools.cache

@@ -17,8 +17,10 @@ MIN_CHARS, MAX_CHARS = 3, 64
 MAX_WORDS = 3000
 _WORD = re.compile(r"[^\W\d]\w*")
 _PART = frozenset(b"_$abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-# Bytes of letters beyond ASCII stay, too.
-_TO_WORDS = bytes(byte if byte in _PART or byte >= 0x80 else 0x20 for byte in range(256))
+# In lower case; bytes of letters beyond ASCII stay as they are.
+_TO_WORDS = bytes(
+    bytes((byte,)).lower()[0] if byte in _PART or byte >= 0x80 else 0x20 for byte in range(256)
+)
 _DIGITS = frozenset(b"0123456789")
 
 # Words that most languages share and that say nothing of a place.
@@ -33,14 +35,17 @@ _COMMON_WORDS = (
 COMMON = frozenset(_COMMON_WORDS.split())
 
 
-def words_of(source: bytes) -> list[str]:
-    """The different identifiers of a file, in a fixed order, in lower case."""
-    words = {
-        word.lower()
+def words_of(source: bytes) -> tuple[str, int]:
+    """The different identifiers of a file in lower case, with spaces between them, and their
+    number."""
+    words = [
+        word
         for word in set(source.translate(_TO_WORDS).split())
         if MIN_CHARS <= len(word) <= MAX_CHARS and word[0] not in _DIGITS
-    }
-    return sorted(word.decode("utf-8", "replace") for word in words)[:MAX_WORDS]
+    ]
+    if len(words) > MAX_WORDS:  # always the same ones
+        words = sorted(words)[:MAX_WORDS]
+    return b" ".join(words).decode("utf-8", "replace"), len(words)
 
 
 def in_order(text: str) -> list[str]:

@@ -11,7 +11,7 @@ Threads: the child process that builds, one at a time for an index (`build`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from slm_lsp.workspace.files import (
 from slm_lsp.workspace.headers import definitions
 from slm_lsp.workspace.identifiers import words_of
 from slm_lsp.workspace.ignore import IgnoreRules
+from slm_lsp.workspace.imports import stem_of
 from slm_lsp.workspace.store import has_words
 
 FILES_A_COMMIT = 250
@@ -81,7 +82,7 @@ class Indexer:
         # What was worked on last is wanted first.
         changed.sort(key=lambda each: (-each.mtime_ns, each.path))
         summary = Summary(n_seen=n_seen)
-        self._write(changed, gone, summary)
+        self._write(changed, gone, known, summary)
         summary.n_files = self._n_files()
         return summary
 
@@ -102,7 +103,7 @@ class Indexer:
             ):
                 changed.append(found)
         summary = Summary(n_seen=len(known))
-        self._write(changed, gone, summary)
+        self._write(changed, gone, known, summary)
         summary.n_files = self._n_files()
         return summary
 
@@ -114,10 +115,12 @@ class Indexer:
             return None
         return stated(self._root / path, path)
 
-    def _write(self, changed: list[Found], gone: list[str], summary: Summary) -> None:
+    def _write(
+        self, changed: list[Found], gone: list[str], known: Container[str], summary: Summary
+    ) -> None:
         self._connection.execute("begin immediate")
         for path in gone:
-            self._connection.execute("delete from files where path = ?", (path,))
+            self._drop(path)
         summary.n_removed = len(gone)
         for n, found in enumerate(changed):
             if self._stop():
@@ -126,28 +129,32 @@ class Indexer:
             if n % FILES_A_COMMIT == FILES_A_COMMIT - 1:
                 self._connection.execute("commit")
                 self._connection.execute("begin immediate")
+            if found.path in known:
+                self._drop(found.path)
             self._put(found)
             summary.n_written += 1
         self._connection.execute("commit")
 
+    def _drop(self, path: str) -> None:
+        self._connection.execute("delete from files where path = ?", (path,))
+
     def _put(self, found: Found) -> None:
         run = self._connection.execute
-        run("delete from files where path = ?", (found.path,))
         source = read_source(self._root / found.path)
         folder, _, base = found.path.rpartition("/")
         language = language_of_path(base)
-        words = words_of(source[0]) if source is not None else []
+        words, n_words = words_of(source[0]) if source is not None else ("", 0)
         # Also of what is left out, so that it is not opened by every scan.
-        row = (found.path, folder, base, language, found.mtime_ns, found.size, len(words))
+        row = (found.path, folder, stem_of(base), language, found.mtime_ns, found.size, n_words)
         file = run(
-            "insert into files (path, folder, base, language, mtime_ns, size, n_words)"
+            "insert into files (path, folder, stem, language, mtime_ns, size, n_words)"
             " values (?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
         if source is None:
             return
         if self._has_words:
-            run("insert into words (rowid, text) values (?, ?)", (file, " ".join(words)))
+            run("insert into words (rowid, text) values (?, ?)", (file, words))
         lines = [(name, file, line) for name, line in definitions(language, source[1])]
         self._connection.executemany("insert or ignore into definitions values (?, ?, ?)", lines)
 

@@ -11,7 +11,7 @@ Threads: any.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from slm_lsp.context.languages import Language, language_of
 from slm_lsp.text.whitespace import columns
@@ -45,6 +45,8 @@ def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: Fals
     known, lines = language_of(language), text.split("\n")
     around: list[Definition] = []
     found: list[Definition] = []
+    # Of each scope the lines that define something in it.
+    inner: dict[tuple[str, ...], set[int]] = {}
     for name, line in definitions(language, text):
         if stop():
             break
@@ -55,8 +57,13 @@ def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: Fals
         definition = _definition(known, lines, name, line, scope)
         found.append(definition)
         around.append(definition)
+        inner.setdefault(scope, set()).add(line)
     said = _said(known, lines)
-    fields = [field for each in found for field in _fields(lines, each, found, said)]
+    fields: list[Definition] = []
+    for holder in found:
+        if stop():
+            break
+        fields += _fields(lines, holder, inner.get((*holder.scope, holder.name), set()) | said)
     return Outline(tuple(sorted(found + fields, key=lambda each: each.line)), imports_of(text))
 
 
@@ -148,14 +155,11 @@ def _said(language: Language, lines: Sequence[str]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _fields(
-    lines: Sequence[str], holder: Definition, found: Sequence[Definition], said: frozenset[int]
-) -> list[Definition]:
-    """What a class holds beside what is defined in it."""
+def _fields(lines: Sequence[str], holder: Definition, other: Set[int]) -> list[Definition]:
+    """What a class holds beside what is defined in it, which is in `other` lines."""
     if holder.kind != "class":
         return []
     scope = (*holder.scope, holder.name)
-    inner = {each.line for each in found if each.scope == scope} | said
     body = range(_signature(lines, holder.line)[1] + 1, min(holder.end_line + 1, len(lines)))
     first = next((at for at in body if lines[at].strip()[:1] not in ("", "{")), None)
     if first is None:
@@ -163,7 +167,7 @@ def _fields(
     width, fields = columns(lines[first]), dict[str, Definition]()
     for at in body:
         text = lines[at].strip()
-        if at in inner or not text:
+        if at in other or not text:
             continue
         own = _OWN.match(text)
         is_direct = columns(lines[at]) == width and not _NO_FIELD.match(text)

@@ -119,21 +119,25 @@ class IndexReader:
         )
         return [Defined(path, line, language, version) for path, line, language, version in rows]
 
-    def among(self, paths: Iterable[str]) -> list[str]:
-        """Those of the paths that are indexed, in their order."""
-        wanted = list(dict.fromkeys(paths))
+    def at(self, stems: Iterable[str]) -> list[str]:
+        """Files that are called so but for their suffix, in the order of the stems."""
+        wanted = [stem.rpartition("/")[::2] for stem in dict.fromkeys(stems)]
         if not wanted:
             return []
-        marks = ",".join("?" * len(wanted))
-        rows = self._rows(f"select path from files where path in ({marks})", wanted)
-        there = {path for (path,) in rows}
-        return [path for path in wanted if path in there]
+        either = " or ".join(["folder = ? and stem = ?"] * len(wanted))
+        values = [part for pair in wanted for part in pair]
+        rows = self._rows(f"select folder, stem, path from files where {either}", values)
+        rank = {pair: n for n, pair in enumerate(wanted)}
+        found = sorted((rank[folder, stem], path) for folder, stem, path in rows)
+        return [path for _, path in found]
 
     def ending(self, ending: str) -> list[str]:
-        """Files whose path ends with these parts, the shortest first."""
-        base = ending.rpartition("/")[2]
-        rows = self._rows("select path from files where base = ? limit ?", (base, MAX_FILES_CALLED))
-        found = [path for (path,) in rows if f"/{path}".endswith(f"/{ending}")]
+        """Files whose path but for its suffix ends with these parts, the shortest first."""
+        stem = ending.rpartition("/")[2]
+        rows = self._rows(
+            "select path, folder from files where stem = ? limit ?", (stem, MAX_FILES_CALLED)
+        )
+        found = [path for path, folder in rows if f"/{folder}/{stem}".endswith(f"/{ending}")]
         return sorted(found, key=lambda path: (len(path), path))
 
     def in_folder(self, folder: str, limit: int) -> list[str]:

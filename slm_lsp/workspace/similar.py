@@ -14,16 +14,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.identifiers import jaccard
-from slm_lsp.workspace.imports import suffixes_of
+from slm_lsp.workspace.imports import are_kin
 from slm_lsp.workspace.live import LiveFiles
 from slm_lsp.workspace.pieces import Piece, windows
 from slm_lsp.workspace.roots import Root, Roots
 
-N_FILES = 8
+N_FILES, MAX_READ = 8, 10
 N_RECENT = 8
 MAX_A_FILE = 2
 # Below this two stretches share what any two share.
@@ -88,24 +89,29 @@ class Similar:
     ) -> tuple[Piece, ...]:
         document = self._live.get(uri)
         own = document.key if document is not None else ""
-        known, kin = self._live.keys() | {own}, suffixes_of(language)
+        known = self._live.keys() | {own}
         found: list[Piece] = []
         for root in self._roots.all:
-            for file in root.reader.like(sorted(words), 2 * N_FILES)[: 2 * N_FILES]:
+            for file in root.reader.like(sorted(words), MAX_READ):
                 if stop() or len(found) >= N_FILES:
                     break
                 key = f"{root.folder.as_posix()}/{file.path}"
-                if key not in known and file.path.endswith(kin):
-                    found += _best(self._windows(root, file.path, file.version), words, 1)
+                if key not in known and are_kin(language, file.language):
+                    found += _best(self._windows(root, file.path, file.version, stop), words, 1)
         return tuple(_best(found, words, N_FILES))
 
-    def _windows(self, root: Root, path: str, version: int) -> tuple[Piece, ...]:
+    def _windows(
+        self, root: Root, path: str, version: int, stop: Callable[[], bool]
+    ) -> tuple[Piece, ...]:
         key = (root.folder, path, version)
         known = self._cut.get(key)
         if known is None:
             source = read_source(root.folder / path)
             shown = root.prefix + path
-            known = tuple(windows(shown, unix_lines(source[1]))) if source is not None else ()
+            cut = windows(shown, unix_lines(source[1])) if source is not None else iter(())
+            known = tuple(takewhile(lambda _: not stop(), cut))
+            if stop():
+                return ()
             self._cut[key] = known
             while len(self._cut) > MAX_CUT:
                 self._cut.popitem(last=False)

@@ -2,7 +2,7 @@
 
 Owns: where it is, its schema, and the ways to open it.
 
-    files        id, path, folder, base, language, mtime_ns, size, n_words
+    files        id, path, folder, stem, language, mtime_ns, size, n_words
     definitions  name, file, line            what a line of the file defines
     words        FTS5 over the different identifiers of a file; its rowid is the file's id
 
@@ -33,10 +33,10 @@ _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _SCHEMA = """
 create table files (
     id integer primary key autoincrement, path text not null unique, folder text not null,
-    base text not null, language text not null, mtime_ns integer not null, size integer not null,
+    stem text not null, language text not null, mtime_ns integer not null, size integer not null,
     n_words integer not null);
-create index files_of_folder on files (folder);
-create index files_called on files (base);
+create index files_at on files (folder, stem);
+create index files_called on files (stem);
 create table definitions (
     name text not null, file integer not null, line integer not null,
     primary key (name, file, line)) without rowid;
