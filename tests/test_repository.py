@@ -211,6 +211,22 @@ def test_scores(text: str, exact: bool, similarity: float) -> None:
     assert (row["exact"], row["similarity"], row["n_prefilled"]) == (exact, similarity, 90)
 
 
+@pytest.mark.parametrize(
+    ("got", "expected", "f1"),
+    [
+        ("a, b)", "a, b)", 1.0),
+        ("b, a)", "a, b)", 1.0),
+        ("a)", "a, b)", 0.667),
+        ("a, a)", "a)", 0.667),
+        ("x", "a", 0.0),
+        ("", "a", 0.0),
+        ("1)", "2)", 1.0),
+    ],
+)
+def test_names_agree(got: str, expected: str, f1: float) -> None:
+    assert scoring.identifiers_f1(got, expected) == f1
+
+
 def test_a_summary_compares_the_same_holes() -> None:
     some = all_holes()[:4]
     before = [scoring.score(hole, filled("x", n_cached=100)) for hole in some]

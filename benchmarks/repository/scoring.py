@@ -9,6 +9,8 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +21,7 @@ from benchmarks.repository.gain import Pair, gain
 from benchmarks.repository.holes import Hole
 from benchmarks.repository.pipeline import Filled
 
+_NAME = re.compile(r"[^\W\d]\w*")
 Row = dict[str, Any]
 
 
@@ -32,6 +35,7 @@ def score(hole: Hole, filled: Filled) -> Row:
         "kind": hole.kind,
         "exact": got == expected,
         "similarity": similarity(got, expected),
+        "identifiers": identifiers_f1(got, expected),
         "n_prompt": filled.n_prompt,
         "n_prefilled": filled.n_prompt - filled.n_cached,
         "n_snippets": filled.n_snippets,
@@ -40,6 +44,14 @@ def score(hole: Hole, filled: Filled) -> Row:
         "got": filled.text[:MAX_SHOWN_CHARS],
         "expected": hole.middle,
     }
+
+
+def identifiers_f1(got: str, expected: str) -> float:
+    """How well the names of two lines agree: F1 over both as bags, as CrossCodeEval (2310.11248)
+    does; 1 where neither has any."""
+    found, wanted = Counter(_NAME.findall(got)), Counter(_NAME.findall(expected))
+    n_all = found.total() + wanted.total()
+    return round(2 * (found & wanted).total() / n_all, 3) if n_all else 1.0
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -53,6 +65,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "n": n,
         "exact": share(sum(row["exact"] for row in rows), n),
         "mean_similarity": mean("similarity"),
+        "mean_identifiers": mean("identifiers"),
         "mean_n_prompt": mean("n_prompt"),
         "mean_n_prefilled": mean("n_prefilled"),
         "mean_n_snippets": mean("n_snippets"),
@@ -72,6 +85,7 @@ def compared(before: Sequence[Row], after: Sequence[Row]) -> dict[str, Any]:
         "n": len(both),
         "exact": {**_gain(both, "exact"), **_counts(exact)},
         "similarity": _gain(both, "similarity"),
+        "identifiers": _gain(both, "identifiers"),
         "n_prefilled": _gain(both, "n_prefilled"),
     }
 

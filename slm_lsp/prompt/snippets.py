@@ -17,8 +17,8 @@ from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.files import AROUND_CHARS, shown_chars
 from slm_lsp.types import FileName, Snippet
 
-# Of a prompt's tokens, all other files together get one in so many at the most.
-SHARE = 3
+# Of a prompt's tokens, all other files together get one in so many at the most (decision 16).
+SHARE = 2
 # So much is shown of the file itself before anything of another.
 LEAST_OWN_TOKENS = 256
 
