@@ -81,6 +81,7 @@ class Config:
     speculate: str = _switch(False, "write ahead what would follow an accepted suggestion")
     lexical: str = _switch(True, "answer from the open files where the model has no time")
     syntax_gate: str = _switch(True, "cut or leave out text that adds a syntax error")
+    snippets: str = _switch(True, "show the model what other files of the workspace define")
     workspace_index: str = _switch(True, "keep an index of the workspace's files on the disk")
     drafts: str = _switch(True, "try what was written before, where that should save time")
     confidence_gate: str = _switch(True, "hide what the model is not sure of; learns from you")

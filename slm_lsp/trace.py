@@ -32,8 +32,8 @@ KEYS = {
     "origin": "where the shown text came from; null if none was",
     "reject": "why none was shown; null if one was",
     "n_chars": "length of the shown text",
-    "stages_ms": "time of each stage: prepare (of it context, prompt), engine, finish, lexical, "
-    "others (of these three syntax)",
+    "stages_ms": "time of each stage: prepare (of it context, snippets, prompt), engine, finish, "
+    "lexical, others (of these three syntax)",
     "request_ms": "time from the start of the pipeline to its end",
     "want": "how much text fits at the cursor: nothing, line or block",
     "detail": "more about the reason",
@@ -42,6 +42,8 @@ KEYS = {
     "bar": "the score below which nothing is shown by itself",
     "n_alternatives": "how many other texts were shown beside the first",
     "n_window": "most tokens of code that the prompt's anchor was given room for",
+    "n_snippets": "texts of other files in the prompt",
+    "n_snippet_chars": "their length, with their paths",
     "n_typed_chars": "what was typed since the prompt was anchored",
     "finish": "why the model stopped: eos, stop, length or deadline",
     "n_prompt": "tokens of the prompt",

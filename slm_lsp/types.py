@@ -115,6 +115,14 @@ class Snippet:
 
 
 @dataclass(frozen=True, slots=True)
+class FileName:
+    """What a file is called to a model: its repository's name, and its path in that."""
+
+    repo: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionContext:
     """What the syntax around the cursor says.
 
@@ -127,6 +135,8 @@ class CompletionContext:
     indentation (text) below which a block completion has ended. `unwanted` says why nothing is
     wanted; `opens` are the endings of a first line that let the text go on, see
     `StopRule.line_opens`: empty where nothing is decided anew.
+    `snippets` are texts of other files, in the order in which they are shown; `file` is what
+    the file itself is called, and `line_comment` what begins a comment in it.
     """
 
     prefix: str
@@ -143,6 +153,8 @@ class CompletionContext:
     unwanted: Unwanted | None = None
     opens: str = ""
     trigger: Trigger = Trigger.INVOKED
+    file: FileName = FileName()
+    line_comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +275,9 @@ class FimTemplate:
     `suffix_is_file` says that the suffix is shown as a file of its own, to a model that has
     no sentinels for it: it then begins with its first line that holds something.
     `joins_sign`: the model's tokenizer makes one token of a sign and the word behind it (`.name`).
+    `files_layout` is the layout where texts of other files are shown, in the format that the
+    family was trained on: `{files}` stands for them, each as `file` says with its `{path}` and
+    `{text}`; `{repo}` and `{path}` are the file's own. Without it they are shown as comments.
     """
 
     name: str
@@ -271,6 +286,8 @@ class FimTemplate:
     suffix_lines: int | None = None
     suffix_is_file: bool = False
     joins_sign: bool = False
+    files_layout: tuple[str, ...] = ()
+    file: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.completer import Completer
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN, Policy
@@ -29,14 +30,18 @@ BLOCK = "def f(x):\n    <CURSOR>\n"
 class Scene:
     """A completer, what it is made of, and what it left behind."""
 
-    def __init__(self, folder: Path, policy: Policy = PLAIN) -> None:
+    def __init__(
+        self, folder: Path, policy: Policy = PLAIN, collector: Collector | None = None
+    ) -> None:
         self.clock = FakeClock(1000.0)
         self.engine = FakeEngine()
         self.path = folder / "trace.jsonl"
         self.trace = Trace(self.path)
         self.text: str | None = ""  # of the document, as the client has it now
         self.cancel = CancelToken()
-        self.completer = Completer(self.engine, Config(), self.trace, lambda _: self.text, policy)
+        self.completer = Completer(
+            *(self.engine, Config(), self.trace, lambda _: self.text, policy), collector=collector
+        )
 
     def request(self, fixture: str = LINE, budget_ms: float = BUDGET_MS) -> CompletionRequest:
         before, cursor, after = fixture.partition("<CURSOR>")

@@ -6,10 +6,13 @@ in which a document came to need it.
 
 from __future__ import annotations
 
+import pytest
+
 from slm_lsp.completion.anchors import MAX_DOCUMENTS, Anchors, Chosen, Room
 from slm_lsp.prompt import fim
 from slm_lsp.prompt.anchor import STALE_CHARS
-from slm_lsp.types import CompletionContext, FimTemplate
+from slm_lsp.prompt.file_formats import with_files
+from slm_lsp.types import CompletionContext, FimTemplate, Snippet
 
 PREFIX_FIRST = fim.FAMILIES[0]
 SUFFIX_FIRST = fim.SLM_FIM
@@ -193,3 +196,89 @@ def test_documents_are_bounded() -> None:
     for n in range(MAX_DOCUMENTS + 5):
         anchors.now(f"u{n}", CompletionContext("a\n", "\nb"), PREFIX_FIRST, ROOM)
     assert len(anchors._slots) == MAX_DOCUMENTS
+
+
+# --- snippets of other files ---
+
+STARCODER_2 = {*fim.SLM_FIM.stop, *fim.sentinels(fim.SLM_FIM)}
+SNIPPETS = {name: Snippet(name, name * 97) for name in "abcdefgh"}
+
+
+def wanting(names: str) -> CompletionContext:
+    prefix, _, suffix = f"{CODE}x<CURSOR>\n{OTHER}".partition("<CURSOR>")
+    return CompletionContext(prefix, suffix, snippets=tuple(SNIPPETS[each] for each in names))
+
+
+def names_of(chosen: Chosen) -> str:
+    return "".join(snippet.path for snippet in chosen.anchor.snippets)
+
+
+def test_a_small_prompt_has_none_and_the_large_one_does() -> None:
+    anchors, room = Anchors(), Room(1024, 128, 1200, (1024, 512))
+    quick = anchors.now("u", wanting("abc"), PREFIX_FIRST, room)
+    assert (names_of(quick), quick.renewable) == ("", True)
+    # What may have been read before would have had what is wanted now.
+    assert [len(each.snippets) for each in quick.richer] == [3, 3]
+    large = anchors.ahead("u", wanting("abc"), PREFIX_FIRST, room)
+    assert names_of(large) == "abc"
+    anchors.mark_read("u", large.anchor)
+    then = anchors.now("u", wanting("abc"), PREFIX_FIRST, room)
+    assert then.anchor is large.anchor
+    assert not then.renewable
+
+
+def test_snippets_that_come_late_are_read_beside_the_prompt_in_use() -> None:
+    anchors = Anchors()
+    first = anchors.now("u", wanting(""), PREFIX_FIRST, ROOM)
+    assert not first.renewable
+    late = anchors.now("u", wanting("ab"), PREFIX_FIRST, ROOM)
+    assert (late.anchor, late.renewable) == (first.anchor, True)
+    ahead = anchors.ahead("u", wanting("ab"), PREFIX_FIRST, ROOM)
+    assert (names_of(ahead), ahead.sequence) == ("ab", "u#1")
+    assert anchors.now("u", wanting("ab"), PREFIX_FIRST, ROOM).anchor is first.anchor
+    anchors.mark_read("u", ahead.anchor)
+    then = anchors.now("u", wanting("ab"), PREFIX_FIRST, ROOM)
+    assert (then.anchor, then.renewable) == (ahead.anchor, False)
+    # Asked for without any, as where there was no time to collect, it goes on from the same.
+    assert anchors.now("u", wanting(""), PREFIX_FIRST, ROOM).anchor is ahead.anchor
+
+
+def test_little_that_is_missing_is_not_worth_reading_anew() -> None:
+    anchors = Anchors()
+    first = anchors.now("u", wanting("abcd"), PREFIX_FIRST, ROOM)
+    for wanted, renewable in (("abcd", False), ("abef", False), ("efab", True), ("", False)):
+        then = anchors.now("u", wanting(wanted), PREFIX_FIRST, ROOM)
+        assert (then.anchor, then.renewable) == (first.anchor, renewable)
+        ahead = Anchors.ahead(anchors, "u", wanting("abcd"), PREFIX_FIRST, ROOM)
+        assert ahead.anchor is first.anchor
+
+
+def test_a_new_anchor_begins_as_the_one_before() -> None:
+    anchors = Anchors()
+    anchors.now("u", wanting("abcd"), PREFIX_FIRST, ROOM)
+    then = anchors.ahead("u", wanting("gfcha"), PREFIX_FIRST, ROOM)
+    assert names_of(then) == "acgfh"
+
+
+@pytest.mark.parametrize(
+    ("template", "n_lines", "sequence"),
+    [
+        (PREFIX_FIRST, 2, "u"),  # most of both prompts is the snippets
+        (PREFIX_FIRST, 200, "u#1"),
+        (SUFFIX_FIRST, 2, "u#1"),  # as comments they stand behind the suffix
+        (with_files(SUFFIX_FIRST, STARCODER_2), 2, "u"),
+        (fim.PREFIX_ONLY, 2, "u"),
+    ],
+)
+def test_what_two_places_share_may_be_their_snippets(
+    template: FimTemplate, n_lines: int, sequence: str
+) -> None:
+    anchors = Anchors()
+    snippets = tuple(Snippet(each, each * 490) for each in "ab")
+    chosen = []
+    for name in "pq":
+        lines = f"{name} = 1\n" * n_lines
+        context = CompletionContext(f"{lines}x", f"\n{lines}", snippets=snippets)
+        chosen.append(anchors.now("u", context, template, ROOM))
+    assert [each.sequence for each in chosen] == ["u", sequence]
+    assert chosen[0].anchor.snippets == chosen[1].anchor.snippets == snippets

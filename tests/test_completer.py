@@ -65,6 +65,7 @@ async def test_a_completion_and_its_trace_line(scene: Scene) -> None:
         **{"origin": "model", "reject": None, "n_chars": 5, "finish": "stop"},
         **{"n_prompt": 10, "n_cached": 4, "n_predicted": 3, "ttft_ms": 12.5},
         **{"engine_ms": 40.123, "request_ms": 0.0, "n_window": 1024, "n_typed_chars": 11},
+        **{"n_snippets": 0, "n_snippet_chars": 0},
     }
 
 

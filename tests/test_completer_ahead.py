@@ -11,12 +11,14 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from completer_scene import Scene
 
 from slm_lsp.completion import reading
 from slm_lsp.completion.ahead import CARRY_ON_TOKENS
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
 from slm_lsp.completion.postprocess import RejectReason
@@ -30,12 +32,14 @@ from slm_lsp.prompt.budget import Window
 from slm_lsp.types import (
     DocumentSnapshot,
     EngineState,
+    FileName,
     FimTemplate,
     Finish,
     Generation,
     GenerationRequest,
     Origin,
     Priority,
+    Snippet,
     Text,
 )
 
@@ -70,8 +74,8 @@ class BackgroundEngine(FakeEngine):
 
 
 class BackgroundScene(Scene):
-    def __init__(self, folder: Path, **on: bool) -> None:
-        super().__init__(folder, dataclasses.replace(PLAIN, reuse=True, **on))
+    def __init__(self, folder: Path, collector: Collector | None = None, **on: bool) -> None:
+        super().__init__(folder, dataclasses.replace(PLAIN, reuse=True, **on), collector)
         self.completer.engine = self.background = self.engine = BackgroundEngine()
 
     async def landed(self, session: str = "s") -> None:
@@ -347,6 +351,42 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
     last = slow.engine.requests[-1]
     assert last.prompt.segments[:-1] == first.richer[0].segments[:-1]
     assert last.richer == ()
+
+
+async def test_snippets_that_come_late_are_read_in_the_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAUSE_S", 0.0)
+    found: list[Snippet] = []
+    source = SimpleNamespace(collect=lambda place, stop: tuple(found))
+    collector = Collector(source, lambda uri: FileName("repo", "a.py"))
+    scene = BackgroundScene(tmp_path, collector, warm_ahead=True, anchors=True, snippets=True)
+    for typed in ("", "x"):
+        scene.engine.enqueue("z")
+        await scene.complete(LONG.format(typed))
+        assert scene.background.of(Priority.WARMUP) == []  # all is read that there is
+    found.append(Snippet("lib.py", "def lib(): ..."))
+    scene.engine.enqueue("z")
+    await scene.complete(LONG.format("x "))
+    await scene.background.asked.wait()
+    [ahead] = scene.background.of(Priority.WARMUP)
+    interactive = scene.background.of(Priority.INTERACTIVE)
+    assert all(shown_text(each).count("lib.py") == 0 for each in interactive)
+    assert shown_text(ahead).count("lib.py") == 1
+    assert ahead.document != interactive[-1].document
+    scene.engine.enqueue(Generation("", Finish.LENGTH))
+    await scene.landed()
+    scene.engine.enqueue("z")
+    await scene.complete(LONG.format("x +"))
+    asked = scene.background.of(Priority.INTERACTIVE)[-1]
+    # From the prompt that was read, typing only appends.
+    assert (asked.document, shown_text(asked).count("lib.py")) == (ahead.document, 1)
+    assert shown_text(asked).startswith(shown_text(ahead)[:-4])
+    scene.close()
+
+
+def shown_text(request: GenerationRequest) -> str:
+    return "".join(each.text for each in request.prompt.segments if isinstance(each, Text))
 
 
 async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> None:

@@ -74,6 +74,8 @@ def test_the_default_model_is_shipped_and_complete() -> None:
         stop=("<file_sep>", "<|endoftext|>", "<|im_end|>"),
         suffix_lines=10,
         suffix_is_file=True,
+        files_layout=spec.template.files_layout,
+        file=spec.template.file,
     )
 
 
@@ -89,6 +91,7 @@ def test_a_good_entry_loads(tmp_path: Path) -> None:
     assert [known.name for known in spec.quantizations] == ["Q8_0", "Q4_1"]
     assert spec.template.suffix_lines is None
     assert spec.template.suffix_is_file is False
+    assert (spec.template.files_layout, spec.template.file) == ((), ())
     assert load_specs(tmp_path) == {"tiny": spec}
 
 
@@ -125,6 +128,13 @@ def test_an_unknown_quantization_names_the_known_ones(tmp_path: Path) -> None:
         ('"<M>"]', "3]", "template.layout", "non-empty strings, not 3"),
         ('stop = ["<E>"]', 'stop = "<E>"', "template.stop", "a list"),
         ('stop = ["<E>"]', "stop = []\nsuffix_lines = -1", "template.suffix_lines", "above zero"),
+        ('stop = ["<E>"]', 'stop = []\nfile = ["{text}"]', "template.files_layout", "together"),
+        (
+            'stop = ["<E>"]',
+            'stop = []\nfile = ["{text}"]\nfiles_layout = ["{prefix}", "{suffix}"]',
+            "template.files_layout",
+            "must hold {files} once",
+        ),
     ],
 )
 def test_a_wrong_entry_names_the_key(

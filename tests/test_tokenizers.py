@@ -19,9 +19,17 @@ import pytest
 
 from slm_lsp.engine.base import ModelLoadError, PromptError
 from slm_lsp.engine.llama import LlamaDecoder
-from slm_lsp.prompt import fim
+from slm_lsp.prompt import files, fim
 from slm_lsp.text.whitespace import unix_lines
-from slm_lsp.types import CompletionContext, Segment, Special, StopRule, Text
+from slm_lsp.types import (
+    CompletionContext,
+    FileName,
+    Segment,
+    Snippet,
+    Special,
+    StopRule,
+    Text,
+)
 
 pytestmark = pytest.mark.model
 
@@ -247,6 +255,44 @@ def test_sentinels_are_tokens_and_text_is_text(load: Load, name: str, kind: int)
     check(decoder, template, ODD + "1", ODD)
     every = "".join(decoder.info.specials)
     check(decoder, template, every + "1", f"<{every} [[PAD151659]<")
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("starcoder2", "<repo_name> <file_sep>"),
+        ("deepseek", ""),
+        ("qwen", "<|repo_name|> <|file_sep|>"),
+        ("codegemma", "<|file_separator|>"),
+        ("codestral", ""),
+        ("mellum", "<filename>"),
+        ("refact", "<filename> <reponame>"),
+        ("codellama", ""),  # no format: comments
+    ],
+)
+def test_other_files_are_text_between_the_formats_own_tokens(
+    load: Load, name: str, tokens: str
+) -> None:
+    decoder = load(name)
+    template = fim.choose_template(decoder.info)
+    named = {*files.sentinels((*template.files_layout, *template.file))}
+    assert named - {*fim.sentinels(template)} == set(tokens.split())
+    every = "".join(sorted(decoder.info.specials)) + SENTINELS
+    context = CompletionContext(
+        CODE,
+        CODE,
+        snippets=(Snippet(f"a/{every}", every), Snippet("b.py", CODE)),
+        file=FileName(every, "c.py"),
+    )
+    prompt = fim.build(template, context, StopRule(), 8)
+    found = decoder.tokenize(prompt.segments)
+    if decoder.vocabulary.adds_bos:
+        assert found.pop(0) == decoder.vocabulary.bos
+    controls = [decoder.special(part.text) for part in prompt.segments if isinstance(part, Special)]
+    every_control = {
+        token for text, token in decoder.vocabulary.specials.items() if text[0] in "<["
+    }
+    assert [token for token in found if token in {*controls, *every_control}] == controls
 
 
 def test_the_ids_of_qwen(load: Load) -> None:

@@ -53,6 +53,18 @@ class TextScorer(LlamaDecoder):
             found += self._window_nats(tokens[start:end], first - start)
         return found, len(tokens) - 1
 
+    def nats_behind(self, prompt: Sequence[int], text: Sequence[int]) -> list[float]:
+        """Minus the log-probability of each token of a text behind a prompt."""
+        tokens = [*prompt, *text]
+        self.truncate(0)
+        found: list[float] = []
+        for at in range(0, len(tokens) - 1, CHUNK_TOKENS):
+            chunk = tokens[at : min(at + CHUNK_TOKENS, len(tokens) - 1)]
+            scored = [i for i in range(len(chunk)) if at + i + 1 >= len(prompt)]
+            self._feed_scored(chunk, scored)
+            found += [-self._logprob(i, tokens[at + i + 1]) for i in scored]
+        return found
+
     def _window_nats(self, tokens: list[int], first: int) -> float:
         self.truncate(0)
         found, n_fed = 0.0, len(tokens) - 1

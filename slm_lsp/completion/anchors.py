@@ -5,7 +5,8 @@ among them: going to and fro between two places reads neither again.
 
 Invariant: what is chosen fits the document as it is (`prompt.anchor`). An anchor that is being
 read ahead is chosen once it has been read, and never takes the sequence of the one in use.
-Bounded: the documents used last.
+Snippets of other files belong to an anchor and stay as they were read with it; one that lacks
+most of what is wanted now answers until another has been read. Bounded: the documents used last.
 
 Threads: the completer's worker.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from slm_lsp.prompt import fim
-from slm_lsp.prompt.anchor import STALE_CHARS, Anchor, drop, typed_since
+from slm_lsp.prompt import files
+from slm_lsp.prompt.anchor import STALE_CHARS, Anchor, drop, shown, typed_since
+from slm_lsp.prompt.snippets import lacks
 from slm_lsp.text.common import common_prefix
-from slm_lsp.types import CompletionContext, FimTemplate
+from slm_lsp.types import CompletionContext, FimTemplate, Snippet, Text
 
 MAX_DOCUMENTS = 64
 N_PLACES = 2
@@ -79,13 +81,13 @@ class Anchors:
         slots = self._of(uri)
         slot = _best([each for each in slots if each.is_read], context, room)
         if slot is None:
-            *richer, soon = _sizes(context, template, room)
+            *richer, soon = _sizes(context, template, room, _shown_in(slots))
             slot = self._take(uri, soon, template, None)
             slot.is_read, slot.richer = True, tuple(richer)
         slots.remove(slot)
         slots.append(slot)
         typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
-        stale = len(typed) > STALE_CHARS or not room.is_enough(slot.anchor.n_tokens)
+        stale = len(typed) > STALE_CHARS or not _is_full(slot.anchor, context, room)
         # They stand where the text before them has not changed.
         stands = bool(slot.richer) and context.prefix[slot.richer[0].at :] == typed
         return Chosen(slot.anchor, typed, slot.sequence, stale, slot.richer if stands else ())
@@ -96,11 +98,12 @@ class Anchors:
         """The anchor that is right for a place if there is time to read it."""
         slots = self._of(uri)
         fresh = Room(room.n_tokens, room.n_tokens, STALE_CHARS)
-        full = [slot for slot in slots if room.is_enough(slot.anchor.n_tokens)]
+        full = [slot for slot in slots if _is_full(slot.anchor, context, room)]
         slot = _best(full, context, fresh)
         if slot is None:
             in_use = _best([each for each in slots if each.is_read], context, room)
-            slot = self._take(uri, drop(context, template, room.n_tokens), template, in_use)
+            anchor = drop(context, template, room.n_tokens, _shown_in(slots))
+            slot = self._take(uri, anchor, template, in_use)
         typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
         return Chosen(slot.anchor, typed, slot.sequence)
 
@@ -145,26 +148,43 @@ class Anchors:
         return slot
 
 
-def _sizes(context: CompletionContext, template: FimTemplate, room: Room) -> list[Anchor]:
+def _is_full(anchor: Anchor, context: CompletionContext, room: Room) -> bool:
+    """Whether an anchor holds about what one would that was read now."""
+    is_lacking = lacks(anchor.snippets, context.snippets, room.n_tokens)
+    return room.is_enough(anchor.n_tokens) and not is_lacking
+
+
+def _shown_in(slots: list[Slot]) -> list[Snippet]:
+    """The snippets of a document's anchors, those of the one used last first."""
+    return [snippet for slot in reversed(slots) for snippet in slot.anchor.snippets]
+
+
+def _sizes(
+    context: CompletionContext, template: FimTemplate, room: Room, earlier: list[Snippet]
+) -> list[Anchor]:
     """Anchors of a place in falling size, no two with the same text; the last is read soon."""
     found: list[Anchor] = []
     for n_tokens in (*room.richer, room.n_soon_tokens):
-        anchor = drop(context, template, n_tokens)
-        texts = {(each.head, each.suffix) for each in found}
-        if (anchor.head, anchor.suffix) not in texts:
+        anchor = drop(context, template, n_tokens, earlier)
+        if all(_texts(each) != _texts(anchor) for each in found):
             found.append(anchor)
     return found
 
 
+def _texts(anchor: Anchor) -> tuple[str, str, tuple[Snippet, ...]]:
+    return anchor.head, anchor.suffix, anchor.snippets
+
+
 def _best(slots: list[Slot], context: CompletionContext, room: Room) -> Slot | None:
-    """The slot with most context that fits the place; of equals one that is not stale, or the
-    one used last."""
-    best: tuple[tuple[int, bool], Slot] | None = None
+    """The slot with most context that fits the place, snippets above all; of equals one that is
+    not stale, or the one used last."""
+    best: tuple[tuple[bool, int, bool], Slot] | None = None
     for slot in slots:
         typed = typed_since(slot.anchor, context, room.max_typed_chars)
         if typed is None:
             continue
-        rank = (slot.anchor.n_tokens, len(typed) <= STALE_CHARS)
+        has_snippets = not lacks(slot.anchor.snippets, context.snippets, room.n_tokens)
+        rank = (has_snippets, slot.anchor.n_tokens, len(typed) <= STALE_CHARS)
         if best is None or rank >= best[0]:
             best = rank, slot
     return best[1] if best else None
@@ -172,11 +192,17 @@ def _best(slots: list[Slot], context: CompletionContext, room: Room) -> Slot | N
 
 def _begins_alike(old: Anchor, new: Anchor, template: FimTemplate) -> bool:
     """Whether the prompts of two anchors share more than half of the new one."""
-    texts = [(each.head, each.suffix) for each in (old, new)]
-    if fim.is_suffix_first(template):
-        texts = [(suffix, head) for head, suffix in texts]
-    (first, second), (new_first, new_second) = texts
-    n_shared = common_prefix(first, new_first, min(len(first), len(new_first)))
-    if first == new_first:
-        n_shared += common_prefix(second, new_second, min(len(second), len(new_second)))
-    return 2 * n_shared > len(new_first) + len(new_second)
+    old_texts, new_texts = (_in_order(each, template) for each in (old, new))
+    n_shared = 0
+    for text, new_text in zip(old_texts, new_texts, strict=False):
+        n_shared += common_prefix(text, new_text, min(len(text), len(new_text)))
+        if text != new_text:
+            break
+    return 2 * n_shared > sum(map(len, new_texts))
+
+
+def _in_order(anchor: Anchor, template: FimTemplate) -> list[str]:
+    """The texts of an anchor's prompt in the order in which they are read."""
+    context = shown(anchor, "", CompletionContext("", ""))
+    texts = files.segments(template, context, anchor.head, anchor.suffix)
+    return [segment.text for segment in texts if isinstance(segment, Text)]

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from slm_lsp.completion import collecting
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.alternatives import others, with_alternatives, with_others
 from slm_lsp.completion.answers import Answers, Check
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.gate import Gate
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
@@ -77,9 +79,10 @@ class Completer:
         latest_text: Callable[[str], str | None] | None = None,
         policy: Policy | None = None,
         workspace: WorkspaceSource | None = None,
+        collector: Collector | None = None,
     ) -> None:
         """`latest_text` gives a document's text as it is now, None once it is closed; `workspace`
-        knows the other files, and belongs to whoever made it."""
+        knows the other files, and belongs to whoever made it. `collector` asks others instead."""
         policy = policy or Policy.of(config)
         self.engine = engine
         self.config = config
@@ -88,7 +91,11 @@ class Completer:
         self.policy = policy
         self.recent = Recent()
         self.gate = Gate() if policy.confidence_gate else None
-        self._preparer = Preparer(anchored=policy.anchors, workspace=workspace)
+        if not policy.snippets:
+            collector = None
+        elif workspace is not None and collector is None:
+            collector = Collector.of(workspace)
+        self._preparer = Preparer(anchored=policy.anchors, workspace=workspace, collector=collector)
         self._answers = Answers(
             policy, latest_text, self._preparer.end_of_word, self._control_texts, self.gate
         )
@@ -246,7 +253,9 @@ class Completer:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.richer_at)
         if generation.richer_at is not None:
-            span.note(n_window=prepared.chosen.richer[generation.richer_at].n_tokens)
+            taken = prepared.chosen.richer[generation.richer_at]
+            span.note(n_window=taken.n_tokens)
+            collecting.note(span, taken.snippets)
         with span.stage("finish"):
             check = self._check(request, prepared, span)
             outcome = await self._answers.of_model(request, prepared.context, generation, check)

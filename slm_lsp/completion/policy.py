@@ -26,7 +26,8 @@ class Policy:
     that its deadline cut; `speculate` that what is shown will be accepted (off until a
     benchmark shows that it is worth its processor time); `warm_ahead` the prompt at open and
     when idle; `lexical` answers where the model has none; `confidence_gate` cuts or hides what
-    the model is not sure of; `syntax_gate` shows no more of a text than adds no syntax error."""
+    the model is not sure of; `syntax_gate` shows no more of a text than adds no syntax error;
+    `snippets` of other files are in the prompt."""
 
     reuse: bool = True
     carry_on: bool = True
@@ -36,6 +37,7 @@ class Policy:
     anchors: bool = True
     confidence_gate: bool = True
     syntax_gate: bool = True
+    snippets: bool = True
 
     @classmethod
     def of(cls, config: Config) -> Policy:

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slm_lsp.completion import lexical
+from slm_lsp.completion import collecting, lexical
 from slm_lsp.completion.anchors import Anchors, Chosen, Room
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.token_index import TokenIndex
 from slm_lsp.config import Config
@@ -103,11 +104,19 @@ class WorkerClosed(Exception):
 class Preparer:
     """See the module. Close it to end its worker."""
 
-    def __init__(self, *, anchored: bool = True, workspace: WorkspaceSource | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        anchored: bool = True,
+        workspace: WorkspaceSource | None = None,
+        collector: Collector | None = None,
+    ) -> None:
         """Not `anchored`: every prompt is made anew from the document as it is. `workspace` is
-        told of the documents, and given time for what it could not say at once."""
+        told of the documents, and given time for what it could not say at once; `collector`
+        finds what is shown of other files."""
         self.workspace = workspace
         self.index = TokenIndex()
+        self._collector = collector
         self.closed = False
         self._trees: SyntaxTrees | None = None
         self._anchors = Anchors() if anchored else None
@@ -218,8 +227,15 @@ class Preparer:
         if context.want is Want.NOTHING or target.model is None or template is None:
             return Prepared(context)
         has_tree = self._syntax().has_tree(target.snapshot.uri)
+        room = room_for(target, config)
+        if self._collector is not None:
+            with span.stage("snippets"):
+                until = (target.deadline, target.cancel)
+                context = self._collector.add_to(
+                    *(context, target.snapshot, target.offset, room.n_tokens, until)
+                )
         with span.stage("prompt"):
-            chosen = self._choose(context, target, template, config)
+            chosen = self._choose(context, target, template, room)
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
             richer = tuple(
@@ -227,6 +243,7 @@ class Preparer:
                 for each in chosen.richer
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
+        collecting.note(span, chosen.anchor.snippets)
         return Prepared(context, prompt, chosen, richer, has_tree)
 
     def _check(self, target: Target, text: str, place: Place) -> Verdict:
@@ -242,10 +259,8 @@ class Preparer:
         return syntax_gate.judge(text, place, trial)
 
     def _choose(
-        self, context: CompletionContext, target: Target, template: FimTemplate, config: Config
+        self, context: CompletionContext, target: Target, template: FimTemplate, room: Room
     ) -> Chosen:
-        assert target.model is not None
-        room = room_for(target, config)
         if self._anchors is None:
             dropped = anchor.drop(context, template, room.n_tokens)
             return Chosen(dropped, context.prefix[dropped.at :], target.snapshot.uri)

@@ -15,10 +15,12 @@ Threads: any.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from slm_lsp.prompt import snippets
 from slm_lsp.prompt.budget import Window, clip_suffix, window_start
-from slm_lsp.types import CompletionContext, FimTemplate
+from slm_lsp.types import CompletionContext, FimTemplate, Snippet
 
 # Typed since: about 30 lines. The model's context holds a reserve for them.
 MAX_TYPED_CHARS = 1200
@@ -38,19 +40,27 @@ FINDABLE_CHARS = 64
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """`head` ends at offset `at` of the document and `suffix` stood behind the cursor when it was
-    dropped, to the end of the document if `whole`. `n_tokens`: the budget that they fill."""
+    dropped, to the end of the document if `whole`. `snippets` of other files are shown with
+    them. `n_tokens`: the budget that all fill."""
 
     head: str
     suffix: str
     at: int
     whole: bool
     n_tokens: int
+    snippets: tuple[Snippet, ...] = ()
 
 
-def drop(context: CompletionContext, template: FimTemplate, n_tokens: int) -> Anchor:
+def drop(
+    context: CompletionContext,
+    template: FimTemplate,
+    n_tokens: int,
+    earlier: Iterable[Snippet] = (),
+) -> Anchor:
     """An anchor for this place: the start of the cursor's line, or in a long one of its word, in a
-    window of `n_tokens`."""
-    window = Window.of(n_tokens)
+    window of `n_tokens` less what snippets take. What is shown `earlier` keeps its order."""
+    shown_too = snippets.arranged(context.snippets, earlier, snippets.most_chars(n_tokens))
+    window = Window.of(n_tokens - snippets.n_tokens_of(shown_too, context.file))
     prefix = context.prefix
     start = window_start(prefix, window.prefix_chars)
     at = max(start, prefix.rfind("\n") + 1)
@@ -60,7 +70,7 @@ def drop(context: CompletionContext, template: FimTemplate, n_tokens: int) -> An
         at = begun.start() if begun else len(prefix)
     suffix = clip_suffix(context.suffix, template.suffix_lines, window.suffix_chars)
     whole = len(suffix) == len(context.suffix)
-    return Anchor(prefix[start:at], suffix, at, whole, n_tokens)
+    return Anchor(prefix[start:at], suffix, at, whole, n_tokens, shown_too)
 
 
 def typed_since(anchor: Anchor, context: CompletionContext, max_chars: int) -> str | None:
@@ -74,8 +84,9 @@ def typed_since(anchor: Anchor, context: CompletionContext, max_chars: int) -> s
 
 
 def shown(anchor: Anchor, typed: str, context: CompletionContext) -> CompletionContext:
-    """The context with what a prompt from this anchor holds of the document."""
-    return replace(context, prefix=anchor.head + typed, suffix=anchor.suffix)
+    """The context with what a prompt from this anchor holds of the document and of others."""
+    prefix = anchor.head + typed
+    return replace(context, prefix=prefix, suffix=anchor.suffix, snippets=anchor.snippets)
 
 
 def _place(anchor: Anchor, prefix: str, max_chars: int) -> int | None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from slm_lsp.prompt import files
+from slm_lsp.prompt.file_formats import with_files
 from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import (
     CompletionContext,
     FimTemplate,
     ModelInfo,
     Prompt,
-    Segment,
-    Special,
     StopRule,
     Text,
     Want,
@@ -132,7 +132,7 @@ LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 def sentinels(template: FimTemplate) -> tuple[str, ...]:
     """The control texts of a layout."""
-    return tuple(part for part in template.layout if part not in ("{prefix}", "{suffix}"))
+    return files.sentinels(template.layout)
 
 
 def control_texts(template: FimTemplate) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _choose(info: ModelInfo) -> FimTemplate:
     named = [template for part, template in NAMED.items() if part in names]
     for family in (*named, *FAMILIES):
         if info.specials.issuperset(sentinels(family)):
-            return _known_stops(family, info)
+            return with_files(_known_stops(family, info), info.specials)
     return PREFIX_ONLY
 
 
@@ -214,10 +214,7 @@ def build(
         head += context.inferred_indent
     else:
         typed, last, heal = _split_end(typed + context.inferred_indent, template.joins_sign)
-    filled = {"{prefix}": head, "{suffix}": suffix}
-    segments: list[Segment] = [
-        Text(filled[part]) if part in filled else Special(part) for part in template.layout
-    ]
+    segments = files.segments(template, context, head, suffix)
     segments.extend(Text(part) for part in (typed, last) if part)
     return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, is_on_blank_line(context))
 

@@ -161,6 +161,17 @@ def _template(table: TomlTable) -> FimTemplate:
         stop=table.texts("stop"),
         suffix_lines=table.count("suffix_lines") if "suffix_lines" in table.names() else None,
         suffix_is_file="suffix_is_file" in table.names() and table.take("suffix_is_file", bool),
+        files_layout=_optional_texts(table, "files_layout"),
+        file=_optional_texts(table, "file"),
     )
+    if bool(template.files_layout) != bool(template.file):
+        raise table.error("files_layout", "and file belong together: one is missing")
+    for placeholder in (*_PLACEHOLDERS, "{files}") if template.files_layout else ():
+        if template.files_layout.count(placeholder) != 1:
+            raise table.error("files_layout", f"must hold {placeholder} once")
     table.finish()
     return template
+
+
+def _optional_texts(table: TomlTable, key: str) -> tuple[str, ...]:
+    return table.texts(key) if key in table.names() else ()

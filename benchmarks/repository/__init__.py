@@ -1,0 +1,1 @@
+"""What texts of other files are worth: holes at call sites of what other files define."""
