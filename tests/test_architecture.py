@@ -157,7 +157,7 @@ def wrong_libraries(module: Module) -> Iterator[str]:
     for each in module.imports():
         top = each.module.split(".")[0]
         if top.startswith(GRAMMARS):
-            yield f"{module.path}:{each.line}: name {top} as a value in context/languages.py"
+            yield f"{module.path}:{each.line}: name {top} as a value in a file of slm_lsp/languages"
         allowed = ONLY_IN.get(top)
         if allowed and not module.path.startswith(allowed):
             yield (

@@ -54,8 +54,10 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
         return previous.indent if already else previous.indent + unit
     if language.blocks is Blocks.COLON:
         return indent_between(language, above, found, below, unit)
-    if language.blocks in _BY_INDENTATION and columns(following) > columns(previous.indent):
-        return indent_of(following)
+    if language.blocks in _BY_INDENTATION:
+        likely = _by_indentation(language, above, found, below, previous)
+        if likely is not None:
+            return likely
     if language.blocks is Blocks.BRACES:
         if _brace_is_missing(language, above, found, following):
             return indent_of(above[line_start(above, found.brackets[-1]) :])
@@ -68,13 +70,40 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     return _statement(language, above, found, previous).indent
 
 
+def _by_indentation(
+    language: Language, above: str, found: Scan, below: Sequence[str], previous: Line
+) -> str | None:
+    """What the lines below say where indentation alone makes blocks; None if nothing."""
+    following = next((line for line in below if line.strip()), "")
+    inside = columns(following) - columns(previous.indent)
+    n_blank = above[len(above.rstrip()) :].count("\n") - 1
+    if following and inside > 0:
+        # The line that opens the block below is the one that is missing.
+        return previous.indent if language.blocks is Blocks.INDENT else indent_of(following)
+    if following and inside < 0 and n_blank > 0 and below[0].strip():
+        return indent_of(following)
+    if n_blank > 0 and not following and language.blocks is Blocks.INDENT:
+        return _paragraph(language, above, found)
+    return None
+
+
+def _paragraph(language: Language, above: str, found: Scan) -> str | None:
+    """The indentation of the nearest definition that blank lines set apart, if there is one."""
+    for line in lines_above(language, above, len(above), found):
+        if above.endswith("\n\n", 0, line.start) and begins(language.header, line.code):
+            return line.indent
+    return None
+
+
 def _inside_block(language: Language, opener: Line, following: str, unit: str) -> str:
     """The indentation of the first line of a block."""
     if language.blocks in _BY_INDENTATION:
         # As far as indentation goes, items of a list may stand below what they belong to.
         listed = begins(language.divider, following) and bool(language.item)
         inside = columns(following) - columns(opener.indent)
-        if inside > 0 or (listed and inside == 0 and not begins(language.divider, opener.code)):
+        if 0 < inside <= columns(unit) or (
+            listed and inside == 0 and not begins(language.divider, opener.code)
+        ):
             return indent_of(following)
     return opener.indent + unit
 
