@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from slm_lsp.secrets.spans import KEY, PASSWORD, Secret
 
@@ -29,15 +30,16 @@ _TO_VALUE = (
     r"""["'`)\]]{0,3}(?:\[\w*\])?(?:\s*:\s*[\w.]{1,30}(?:\[[\w, ]*\])?)?\s*"""
     r"""(?P<sign>:=|[=!]={1,2}|=>|=|:|,|\()\s*[brufL@$]{0,2}"""
 )
-QUOTED = re.compile(
+_QUOTED = (
     rf"""(?i){_NAME}{_TO_VALUE}(?P<quote>["'`])(?P<value>(?:\\.|(?!(?P=quote))[^\\])*)"""
     r"""(?:(?P=quote)|$)"""
 )
 # `export DB_PASSWORD=…`, `- TOKEN=…`, `ENV KEY=…`, and the query of a URL or a connection string.
-BARE = re.compile(rf"""(?i){_NAME}(?P<sign>)=(?P<quote>)(?P<value>[^\s"'`,;&<>(){{}}\[\]]{{6,}})""")
+_BARE = rf"""(?i){_NAME}(?P<sign>)=(?P<quote>)(?P<value>[^\s"'`,;&<>(){{}}\[\]]{{6,}})"""
 # YAML, properties, INI, and flags of a command.
-SPACED = re.compile(
-    rf"""(?i)(?:^\s*(?:-\s+)?["']?[\w.-]{{0,80}}|(?<![\w-])--[\w-]{{0,40}}?){_NAME}["']?(?P<sign>:\s|\s*=\s|\s)\s*"""
+_SPACED = (
+    r"""(?i)(?:^\s*(?:-\s+)?["']?[\w.-]{0,80}|(?<![\w-])--[\w-]{0,40}?)"""
+    rf"""{_NAME}["']?(?P<sign>:\s|\s*=\s|\s)\s*"""
     r"""(?P<quote>)(?P<value>[^\s"'`,;<>(){}\[\]]{6,})\s*(?:[#;].*)?$"""
 )
 SHELL = re.compile(r"\s*(?:(?:export|set|ENV|ARG|-)\s+\w+|[A-Z][A-Z0-9_]*)=")
@@ -48,6 +50,8 @@ _TELLING = ("pass", "pwd", "secret", "token", "key", "credential", "connection",
 MIN_PASSWORD_CHARS = 6
 MIN_KEY_CHARS = 8
 MIN_RANDOM_CHARS = 16
+BASE64_KEY = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
+MIN_KEY_ENTROPY = 4.4
 # What fills the place of a value: templates, prose, what is to be replaced, paths and addresses.
 _NO_VALUE = re.compile(
     r"""(?ix) [\s<>{}] | \$[a-z(] | %[(sd] | \#\{ | \.\.\. | \*{3} | x{4} | ^[./~] | ^\w+:/[^\s@]*$
@@ -74,14 +78,21 @@ def in_line(line: str) -> Iterator[Secret]:
                 yield Secret(found.start(1), found.end(1), PASSWORD)
     if not is_telling(line):
         return
-    for form in (QUOTED, BARE, SPACED):
+    quoted, bare, spaced = _forms()
+    for form in (quoted, bare, spaced):
         for found in form.finditer(line):
-            is_literal = form is QUOTED or SHELL.match(line) is not None
-            if form is BARE and not is_literal and _is_other_name(found["value"]):
+            is_literal = form is quoted or SHELL.match(line) is not None
+            if form is bare and not is_literal and _is_other_name(found["value"]):
                 continue
             if _is_secret(found, is_literal):
                 placeholder = PASSWORD if found["password"] else KEY
                 yield Secret(found.start("value"), found.end("value"), placeholder)
+
+
+@cache
+def _forms() -> tuple[re.Pattern[str], ...]:
+    # Not when the module is imported, which is on the event loop.
+    return tuple(map(re.compile, (_QUOTED, _BARE, _SPACED)))
 
 
 def is_telling(line: str) -> bool:
@@ -93,7 +104,7 @@ def is_telling(line: str) -> bool:
 def _is_secret(found: re.Match[str], is_literal: bool) -> bool:
     """Whether what a name is given is a secret; what is no literal may be another name."""
     value = found["value"]
-    if _NO_VALUE.search(value):
+    if _NO_VALUE.search(value) and not _is_base64_key(value):
         return False
     if looks_random(value):
         return True
@@ -113,6 +124,12 @@ def looks_random(value: str) -> bool:
     if n_digits == 0 or n_digits == len(value) or not value.isascii():
         return False
     return entropy(value) >= (3.0 if n_digits > 1 else 4.0)
+
+
+def _is_base64_key(value: str) -> bool:
+    """Whether this is a key even where it begins as a path does, or spells a word by chance."""
+    is_base64 = BASE64_KEY.fullmatch(value) is not None
+    return is_base64 and looks_random(value) and entropy(value) >= MIN_KEY_ENTROPY
 
 
 def looks_chosen(value: str) -> bool:

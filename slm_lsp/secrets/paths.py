@@ -106,9 +106,25 @@ def _is_telling(folders: list[str], name: str) -> bool:
 
 
 def _matches(patterns: tuple[str, ...], name: str) -> bool:
-    return _compiled(patterns).match(name) is not None
+    names, beginnings, ends, rest = _sorted(patterns)
+    if name in names or name.startswith(beginnings) or name.endswith(ends):
+        return True
+    return rest is not None and rest.match(name) is not None
 
 
 @cache
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(fnmatch.translate, patterns)), re.DOTALL)
+def _sorted(
+    patterns: tuple[str, ...],
+) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...], re.Pattern[str] | None]:
+    """Whole names, beginnings and ends, which are quick to compare, and a pattern of the rest."""
+    names = {each for each in patterns if "*" not in each}
+    starred = [each for each in patterns if each not in names]
+    beginnings = {each for each in starred if each.index("*") == len(each) - 1}
+    ends = {each for each in starred if each.rindex("*") == 0}
+    rest = [each for each in starred if each not in beginnings | ends]
+    return (
+        frozenset(names),
+        tuple(each[:-1] for each in beginnings),
+        tuple(each[1:] for each in ends),
+        re.compile("|".join(map(fnmatch.translate, rest)), re.DOTALL) if rest else None,
+    )
