@@ -61,7 +61,7 @@ ENDLESS = "NAMES = [\n" + "".join(f"    'name {i}',\n" for i in range(8)) + "   
 ALWAYS = {"session", "version", "trigger", "origin", "reject", "n_chars", "stages_ms", "request_ms"}
 ANSWERED = {"finish", "n_prompt", "n_cached", "n_predicted", "ttft_ms", "engine_ms", "want"}
 FIGURES = {"text", "origin", "finish", "reject", "model", "n_prompt", "n_cached"} | {
-    *("n_predicted", "ttft_ms", "total_ms")
+    *("n_predicted", "ttft_ms", "total_ms", "alternatives")
 }
 
 
@@ -148,10 +148,10 @@ def inline_params(position: lsp.Position) -> lsp.InlineCompletionParams:
 
 
 async def inline_text(client: LanguageClient, position: lsp.Position) -> str:
-    """The text of the only item, which must stand at `position`."""
+    """The text of the first item, which must stand at `position`."""
     answer = await client.text_document_inline_completion_async(inline_params(position))
     assert isinstance(answer, lsp.InlineCompletionList)
-    [item] = answer.items
+    item, *_ = answer.items
     assert item.range == lsp.Range(position, position)
     assert isinstance(item.insert_text, str)
     return item.insert_text
@@ -245,7 +245,7 @@ async def test_real_clients(name: str, environment: dict[str, str]) -> None:
         await editor.start(**params)
         assert await until_loaded(editor) == "ready"
         position = await editor.open(f"import os\n\n# 😀\npath = os.path.join({CURSOR}\n")
-        [item] = await editor.inline(position)
+        item, *_ = await editor.inline(position)
         assert item["insertText"].strip()
         [item] = await editor.popup(position)
         assert editor.accept(item).startswith(editor.texts[URI].rstrip("\n"))
@@ -272,7 +272,7 @@ async def test_two_servers_share_a_daemon(environment: dict[str, str]) -> None:
                     await editor.start(initializationOptions=GENEROUS)
                     assert await until_loaded(editor) == "ready"
                     position = await editor.open(f"import os\n\npath = os.path.join({CURSOR}\n")
-                    [item] = await editor.inline(position)
+                    item, *_ = await editor.inline(position)
                     assert item["insertText"].strip()
                 status = await asyncio.to_thread(daemon, "status")
                 assert "ready" in status.stdout

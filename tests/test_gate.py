@@ -19,7 +19,7 @@ from slm_lsp.types import Finish, Generation, Origin, Trigger
 
 BAR = Evidence().bar()
 SURE = generation_of(("compute", -0.1), ("(x)", -0.5))
-UNSURE = generation_of(("compute", BAR), ("(x)", -0.5))
+UNSURE = generation_of(("compute", BAR - 1.0), ("(x)", -0.5))
 GATED = replace(PLAIN, confidence_gate=True)
 
 
@@ -57,7 +57,7 @@ async def test_what_is_sure_is_shown_and_what_is_not_is_hidden(scene: Scene) -> 
     assert await ask(scene, UNSURE) == (None, RejectReason.UNSURE)
     shown, hidden = scene.lines()
     assert (shown["score"], shown["bar"]) == (-0.6, BAR)
-    assert (hidden["score"], hidden["bar"]) == (BAR - 0.5, BAR)
+    assert (hidden["score"], hidden["bar"]) == (BAR - 1.5, BAR)
 
 
 async def test_who_asks_by_hand_is_shown_it(scene: Scene) -> None:
