@@ -17,6 +17,7 @@ from benchmarks.syntax import judge as judging
 from benchmarks.syntax.judge import Judge, is_misplaced, repeats_below
 from benchmarks.syntax.places import BODY, KINDS, LINE, REST, holes
 from benchmarks.syntax.sources import File, files_of, listed, obtained
+from benchmarks.syntax.spoiling import SPOILED, TRUTH, said
 from benchmarks.syntax.table import offenders, summary, table
 
 SOURCES, GRAMMARS = listed()
@@ -118,6 +119,14 @@ def test_places_are_known_by_their_seed_and_make_up_the_file() -> None:
         if hole.kind == BODY:
             assert hole.before.rstrip().endswith(":")
     assert not holes([FILE], "python", 5, 1, lambda file: False)
+
+
+def test_what_is_said_without_a_model() -> None:
+    found = holes([FILE], "python", 60, 1, lambda file: True)
+    for hole in found:
+        assert said(hole, TRUTH).strip() == hole.middle.strip()
+        assert said(hole, SPOILED) == said(hole, SPOILED)
+    assert sum(said(hole, SPOILED) != said(hole, TRUTH) for hole in found) > 50
 
 
 def test_files_are_listed_with_their_licence_and_a_grammar(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ At random places in real files of ten languages the rest of a line, a line or a 
 and completed by the whole pipeline, without time pressure, with the look at the syntax on and off.
 What is shown is put in, and the whole file is parsed anew (`judge.py`). With --json FILE a run that
 was stopped goes on where it was: its rows are in FILE.partial.jsonl.
+
+`--says truth` and `--says spoiled` ask no model: the pipeline is given what stood there, as it was
+or with one change.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from benchmarks.syntax.asking import Asking
 from benchmarks.syntax.judge import Judge, is_misplaced, repeats_below
 from benchmarks.syntax.places import Hole, holes
 from benchmarks.syntax.sources import File, NoSource, files_of, folder, listed, obtained
+from benchmarks.syntax.spoiling import MODEL, SAYS
 from benchmarks.syntax.table import offenders, summary, table
 from slm_lsp import __version__
 from slm_lsp.cli import UsageError
@@ -40,6 +44,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--positions", type=int, default=2000, help="of all languages together")
     parser.add_argument("--language", action="append", help="only these (may be repeated)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--says", choices=SAYS, default=MODEL, help="who: see spoiling.py")
     parser.add_argument("--threads", type=int, default=0, help="0: as the server chooses")
     parser.add_argument("--model", default="", help="name or path (default: the default model)")
     parser.add_argument("--quantization", default="")
@@ -97,11 +102,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         threads=options.threads,
         batch_threads=options.threads,
     )
-    obtain_with_bar(config)
+    if options.says == MODEL:
+        obtain_with_bar(config)
     result = {
         "benchmark": "syntax",
         "slm_lsp": __version__,
-        "model": obtain(config).path.name,
+        "model": obtain(config).path.name if options.says == MODEL else options.says,
         "python": platform.python_version(),
         "positions": options.positions,
         "languages": options.language or "all",
@@ -111,7 +117,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     places = placed(options, judge)
     journal = Journal(Path(f"{options.json}.partial.jsonl") if options.json else None, result)
     rows: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
-    with closing(Asking(config, MODES)) as asking:
+    with closing(Asking(config, MODES, options.says)) as asking:
         for number, hole in enumerate(places, 1):
             for mode in MODES:
                 row = journal.row(mode, hole.name)

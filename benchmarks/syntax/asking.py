@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.syntax.places import Hole
+from benchmarks.syntax.spoiling import MODEL, Saying
 from slm_lsp.completion.completer import Completer
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
@@ -42,10 +43,12 @@ class _Last(Trace):
 class Asking:
     """Answers at holes. Close it to free the model."""
 
-    def __init__(self, config: Config, modes: Mapping[str, bool]) -> None:
-        """Load the configured model. Raises UsageError."""
+    def __init__(self, config: Config, modes: Mapping[str, bool], says: str = MODEL) -> None:
+        """Load the configured model, if it is to say something. Raises UsageError."""
         self._loop = asyncio.Runner()
-        self._engine = self._loop.run(ready_engine(config))
+        self._says = says
+        self._saying = Saying() if says != MODEL else None
+        self._engine = self._saying or self._loop.run(ready_engine(config))
         self._last = _Last()
         self._completers = {
             mode: Completer(
@@ -66,6 +69,8 @@ class Asking:
             deadline=Deadline.after(BUDGET_MS),
             cancel=CancelToken(),
         )
+        if self._saying is not None:
+            self._saying.say(hole, self._says)
         completer = self._completers[mode]
         outcome = self._loop.run(completer.complete(request))
         facts = {

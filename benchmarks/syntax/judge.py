@@ -137,6 +137,8 @@ def is_misplaced(before: str, text: str, after: str, true_line: str) -> bool | N
     width = _width(first)
     above = [each for each in before.split("\n")[:-1] if each.strip()]
     below = next((each for each in after.split("\n")[1:] if each.strip()), "")
+    if below.lstrip().startswith("*"):  # within a comment, or at its beginning
+        below = ""
     if width == _width(true_line):
         return False
     if above and width > _width(above[-1]):

@@ -78,7 +78,9 @@ def _hole(name: str, file: File, rng: random.Random) -> Hole | None:
         line = body[0]
     before, middle, after = file.text[:first], file.text[first:last], file.text[last:]
     inside_word = _word(before[-1:]) and _word(after[:1])
-    return None if inside_word else Hole(name, kind, file, before, middle, after, line)
+    if inside_word or not middle.strip():
+        return None
+    return Hole(name, kind, file, before, middle, after, line)
 
 
 def _body(lines: Sequence[str], at: int) -> int:
