@@ -23,6 +23,7 @@ from slm_lsp.completion.policy import PLAIN
 from slm_lsp.config import Config
 from slm_lsp.deadline import FakeClock
 from slm_lsp.prompt.files import AROUND_CHARS
+from slm_lsp.prompt.snippets import most_chars
 from slm_lsp.types import CompletionContext, FileName, Segment, Snippet, Text
 from slm_lsp.workspace.base import PREFIX_CHARS, SUFFIX_CHARS, PlaceQuery
 
@@ -102,7 +103,7 @@ async def test_the_source_is_told_the_place(asking: Asking) -> None:
     assert (place.uri, place.path, place.language) == ("file:///a.py", "src/a.py", "python")
     assert place.prefix == f"{text}x = "[-PREFIX_CHARS:]
     assert place.suffix == f"\n{text}"[:SUFFIX_CHARS]
-    assert 0 < place.max_chars <= Config().prompt_tokens
+    assert place.max_chars == most_chars(Config().prompt_tokens)
 
 
 async def test_what_comes_late_is_left_out(tmp_path: Path) -> None:
