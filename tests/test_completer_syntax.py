@@ -165,12 +165,12 @@ async def test_what_is_finished_in_the_background_is_looked_at(tmp_path: Path) -
 
 async def test_what_is_supposed_is_looked_at_where_it_would_stand(tmp_path: Path) -> None:
     scene = BackgroundScene(tmp_path, speculate=True, syntax_gate=True)
-    scene.engine.enqueue("x")
+    scene.engine.enqueue("xs")
     await scene.complete(AT.format(""))
     await scene.background.asked.wait()
     scene.engine.enqueue(" + foo(1")
     await scene.landed()
-    assert text_of(await scene.complete(AT.format("x"))) == " + foo(1)"
+    assert text_of(await scene.complete(AT.format("xs"))) == " + foo(1)"
     scene.close()
 
 

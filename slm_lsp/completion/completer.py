@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from slm_lsp.completion import collecting
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.alternatives import others, with_alternatives, with_others
+from slm_lsp.completion.anchors import Chosen
 from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.flights import Flight, Flights
@@ -252,21 +253,15 @@ class Completer:
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.richer_at)
-        if generation.richer_at is not None:
-            taken = prepared.chosen.richer[generation.richer_at]
-            span.note(n_window=taken.n_tokens)
-            collecting.note(span, taken.snippets)
+        taken = _taken(job, prepared.chosen, generation, span)
         with span.stage("finish"):
             check = self._check(request, prepared, span)
             outcome = await self._answers.of_model(request, prepared.context, generation, check)
         if self._wants_others(request) and outcome.reject is not RejectReason.MOVED_ON:
-            at = generation.richer_at
-            prompt = job.prompt if at is None else job.richer[at]
-            job_again = replace(job, prompt=prompt, richer=())
             with span.stage("others"):
-                outcome = await self._more(request, job_again, prepared, outcome, check)
+                outcome = await self._more(request, taken, prepared, outcome, check)
         if not self._patience.is_tired(request.session):
-            self._go_on(request, job, prepared, generation, outcome)
+            self._go_on(request, taken, prepared, generation, outcome)
         return outcome
 
     def _wants_others(self, request: CompletionRequest) -> bool:
@@ -328,8 +323,6 @@ class Completer:
         """Let the background do what the deadline left of a job."""
         at, chosen = generation.richer_at, prepared.chosen
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
-            prompt = job.prompt if at is None else job.richer[at]
-            job = replace(job, prompt=prompt, richer=())
             self._ahead.carry_on(request, job, prepared, generation)
         if chosen is not None and chosen.renewable and at is None:
             self._ahead.renew_after(request)
@@ -386,3 +379,15 @@ class Completer:
         made it."""
         self._flights.close()
         self._preparer.close()
+
+
+def _taken(
+    job: GenerationRequest, chosen: Chosen, generation: Generation, span: Span
+) -> GenerationRequest:
+    """The job with the prompt that the engine took of those it was given."""
+    at = generation.richer_at
+    if at is None:
+        return replace(job, richer=())
+    span.note(n_window=chosen.richer[at].n_tokens)
+    collecting.note(span, chosen.richer[at].snippets)
+    return replace(job, prompt=job.richer[at], richer=())

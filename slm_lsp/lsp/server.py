@@ -116,6 +116,10 @@ class SlmServer(LanguageServer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
         self._idle: dict[str, asyncio.TimerHandle] = {}
+        self._attach()
+
+    def _attach(self) -> None:
+        """Take what the protocol has for us."""
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed
         self.protocol.on_change = self._changed
