@@ -70,6 +70,8 @@ def server(options: argparse.Namespace, model: Path) -> tuple[list[str], dict[st
     for setting in ("threads", "batch_threads"):
         if getattr(options, setting) is not None:
             settings[setting] = getattr(options, setting)
+    if is_random(options.model):
+        settings["confidence_gate"] = "off"  # it is as unsure as can be of all that it writes
     return command, settings
 
 

@@ -171,7 +171,7 @@ class FakeDecoder:
             token = self._encode(required)[0]
         if not self.allows(token, b"", line_break):
             token = END
-        return (token, -0.5) if not rank else self._ranked(token, required, rank)
+        return (token, -0.05) if not rank else self._ranked(token, required, rank)
 
     def _ranked(self, first: int, required: bytes, rank: int) -> tuple[int, float]:
         """Behind the first come the digits; where something is required, the pieces that begin
@@ -184,7 +184,7 @@ class FakeDecoder:
         others = longer if required else [ord(str(digit)) for digit in range(1, 10)]
         if rank > len(others):
             return END, -math.inf
-        return others[rank - 1], -0.5 - rank
+        return others[rank - 1], -0.05 - rank
 
     def allows(self, token: int, required: bytes, line_break: bool) -> bool:
         piece = self.piece(token)
