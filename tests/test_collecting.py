@@ -80,7 +80,7 @@ def asking(tmp_path: Path) -> Asking:
 
 
 async def test_what_is_found_is_in_the_prompt_and_in_the_trace(asking: Asking) -> None:
-    asking.engine.enqueue("x")
+    asking.engine.enqueue("xs")
     outcome = await asking.complete()
     asking.close()
     assert outcome.completion is not None
@@ -96,7 +96,7 @@ async def test_what_is_found_is_in_the_prompt_and_in_the_trace(asking: Asking) -
 
 async def test_the_source_is_told_the_place(asking: Asking) -> None:
     text = "y = 1\n" * 1000
-    asking.engine.enqueue("x")
+    asking.engine.enqueue("xs")
     await asking.complete(f"{text}x = <CURSOR>\n{text}")
     asking.close()
     (place,) = asking.source.places
@@ -108,7 +108,7 @@ async def test_the_source_is_told_the_place(asking: Asking) -> None:
 
 async def test_what_comes_late_is_left_out(tmp_path: Path) -> None:
     asking = Asking(tmp_path, each_ms=COLLECT_MS * 0.6)
-    asking.engine.enqueue("x")
+    asking.engine.enqueue("xs")
     outcome = await asking.complete()
     asking.close()
     assert outcome.completion is not None
@@ -143,7 +143,7 @@ async def test_a_source_that_fails_costs_only_the_snippets(asking: Asking) -> No
 
     asking.source.before = fail
     for _ in range(2):
-        asking.engine.enqueue("x")
+        asking.engine.enqueue("xs")
         assert (await asking.complete()).completion is not None
         assert SHOWN not in asking.prompt()
     asking.close()
@@ -151,7 +151,7 @@ async def test_a_source_that_fails_costs_only_the_snippets(asking: Asking) -> No
 
 async def test_the_setting_switches_it_off(tmp_path: Path) -> None:
     asking = Asking(tmp_path, policy=PLAIN)
-    asking.engine.enqueue("x")
+    asking.engine.enqueue("xs")
     await asking.complete()
     asking.close()
     assert asking.source.places == []

@@ -129,7 +129,6 @@ def test_what_breaks_is_cut(fixture: str, says: str, expect: str, file: str) -> 
         # A statement without its end is not one.
         (C, "return false = = ;", "a.c"),
         (GO, ":= 1", "a.go"),
-        ("def f(x):\n    y = 1\n    <CURSOR>\n    return y\n", '"""', "a.py"),
     ],
 )
 def test_what_leaves_nothing_is_dropped(fixture: str, says: str, file: str) -> None:
@@ -275,8 +274,8 @@ def test_of_a_text_that_mends_a_place_as_much_is_shown_as_does() -> None:
         # A class may have more than one method.
         (
             "class A:\n    <CURSOR>\n",
-            "def a(self):\n        pass\n\n    def b(self):\n        pass",
-            "def a(self):\n        pass\n\n    def b(self):\n        pass",
+            "def a(self):\n        pass\n    def b(self):\n        pass",
+            "def a(self):\n        pass\n    def b(self):\n        pass",
             "a.py",
         ),
     ],

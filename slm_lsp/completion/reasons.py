@@ -37,6 +37,21 @@ EXPLANATIONS: dict[RejectReason, Explanation] = {
         "The cursor is inside a word or where nothing can follow; no text was asked for.",
         "Go to the end of the word.",
     ),
+    RejectReason.TEXT_BEHIND: Explanation(
+        "Other text stands behind the cursor on its line.",
+        "Ask by hand: then something is written in front of it.",
+    ),
+    RejectReason.STATEMENT_ENDED: Explanation(
+        "The statement before the cursor is complete.",
+        "Go to a new line, or ask by hand.",
+    ),
+    RejectReason.NO_CONTEXT: Explanation(
+        "There is too little in the file to go by.", "Write a line, or ask by hand."
+    ),
+    RejectReason.SECRET_FILE: Explanation(
+        "By its name this file holds secrets, so nothing of it is looked at.",
+        'Set `secret_files = "on"` if you want completions in such files.',
+    ),
     RejectReason.NO_TIME: Explanation(
         "The time to answer ended before the model had written anything.", _MORE_TIME
     ),
@@ -86,6 +101,36 @@ EXPLANATIONS: dict[RejectReason, Explanation] = {
     ),
     RejectReason.REPEATS_ABOVE: Explanation(
         "The model wrote once more what stands just above.", _IS_WANTED
+    ),
+    RejectReason.SPECIAL_TOKEN: Explanation(
+        "The model wrote a control token as if it were text.", _IS_WANTED
+    ),
+    RejectReason.DRIFT: Explanation(
+        "The model began to talk, or wrote a diff or a fence, instead of code.", _IS_WANTED
+    ),
+    RejectReason.DEFINED_ALREADY: Explanation(
+        "The model wrote a definition that the file has already.", _IS_WANTED
+    ),
+    RejectReason.PROMPT_ECHO: Explanation(
+        "The model copied lines that it had been shown.", _IS_WANTED
+    ),
+    RejectReason.LOOP: Explanation("The model repeated itself from the start on.", _IS_WANTED),
+    RejectReason.COMMENT_ONLY: Explanation(
+        "Code was wanted, and the model wrote nothing but a comment.",
+        "Begin a comment yourself if you want one.",
+    ),
+    RejectReason.UNCLOSED_QUOTE: Explanation(
+        "The model opened a string over several lines and did not close it.", _IS_WANTED
+    ),
+    RejectReason.TRIFLE: Explanation(
+        "What the model wrote is too little to be shown by itself.", "Ask by hand: then it is."
+    ),
+    RejectReason.SECRET: Explanation(
+        "The model wrote what looks like a password, a token or a key.", _IS_WANTED
+    ),
+    RejectReason.BREAKS_SYNTAX: Explanation(
+        "All that the model wrote would have added a syntax error.",
+        'Type on; with `syntax_gate = "off"` it is shown all the same.',
     ),
     RejectReason.UNSURE: Explanation(
         "The model wrote something, but was not sure enough of it.",
