@@ -119,11 +119,11 @@ def test_the_best_half_of_what_is_wanted_is_enough(held: str, wanted: str, expec
 
 def test_an_anchor_makes_room_for_its_snippets() -> None:
     alone = drop(CompletionContext(LINES, LINES), TEMPLATE, 1024)
-    context = CompletionContext(LINES, LINES, snippets=texts("abcdefghijklmnopq"), file=OWN)
+    context = CompletionContext(LINES, LINES, snippets=texts("abcdefghijkl"), file=OWN)
     anchor = drop(context, TEMPLATE, 1024)
-    assert named(anchor.snippets) == "abcdefghijklmno"
+    assert named(anchor.snippets) == "abcdefghij"
     n_snippet_tokens = n_tokens_of(anchor.snippets, OWN)
-    n_snippet_chars = 15 * SIZE + len("repo") + len("src/a.py") + 2 * AROUND_CHARS
+    n_snippet_chars = 10 * SIZE + len("repo") + len("src/a.py") + 2 * AROUND_CHARS
     assert n_snippet_tokens == -(-n_snippet_chars // CHARS_PER_TOKEN)
     assert n_tokens_of((), OWN) == 0
     n_chars = len(anchor.head) + len(anchor.suffix) + n_snippet_tokens * CHARS_PER_TOKEN

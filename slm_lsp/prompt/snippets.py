@@ -18,7 +18,7 @@ from slm_lsp.prompt.files import AROUND_CHARS, shown_chars
 from slm_lsp.types import FileName, Snippet
 
 # Of a prompt's tokens, all other files together get one in so many at the most (decision 16).
-SHARE = 2
+SHARE = 3
 # So much is shown of the file itself before anything of another.
 LEAST_OWN_TOKENS = 256
 
