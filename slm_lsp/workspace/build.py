@@ -103,7 +103,11 @@ def main(arguments: list[str]) -> int:
         return 1
     if summary is None:
         return BUSY
-    json.dump(dataclasses.asdict(summary), sys.stdout)
+    try:
+        print(json.dumps(dataclasses.asdict(summary)), flush=True)
+    except BrokenPipeError:
+        # The server has ended; the index is there for the next. Python would try once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
