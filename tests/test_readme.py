@@ -34,8 +34,21 @@ def test_the_commands_of_the_readme_are_those_of_ci() -> None:
 
 
 def test_every_file_the_readme_links_to_exists() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    for target in re.findall(r"\]\(([^)#: ]+)[^)#:]*\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_every_yes_of_ours_links_to_a_test() -> None:
+    table = README[README.index("## Beside others") :]
+    ours = re.findall(r"^\| [^|]+ \| ([^|]+) \| (?:yes|part|–|\?) \|", table, re.MULTILINE)
+    assert len(ours) > 30
+    for cell in ours:
+        link = re.fullmatch(r'\[yes\]\((tests/\S+\.py) "(test_\w+)"\)', cell)
+        if link is None:
+            assert cell == "not yet"
+            continue
+        source = (ROOT / link[1]).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:async )?def {link[2]}\(", source, re.MULTILINE), cell
 
 
 @pytest.mark.e2e
