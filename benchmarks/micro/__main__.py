@@ -23,6 +23,7 @@ TARGETS = {
     "initialize_ms": ("median", 400.0),
     "own_work_ms": ("p99", 5.0),
     "loop_held_ms": ("p99", 2.0),
+    "own_work_indexed_ms": ("p99", 5.0),
     "python_per_token_ms": ("median", 0.3),
 }
 
@@ -71,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="server starts and decode runs")
     parser.add_argument("--requests", type=int, default=1000, help="requests on the large file")
+    parser.add_argument("--files", type=int, default=20_000, help="of the indexed workspace")
     parser.add_argument("--json", type=Path, help="write the result here, and a plot as .svg")
     options = parser.parse_args()
     results: dict[str, dict[str, Any]] = {}
@@ -80,6 +82,8 @@ def main() -> int:
     total_ms, loop_ms = own_work.measure(options.requests)
     results["own_work_ms"] = figures(total_ms)
     results["loop_held_ms"] = figures(loop_ms)
+    indexed_ms, _ = own_work.measure_indexed(options.requests, options.files)
+    results["own_work_indexed_ms"] = figures(indexed_ms)
     python_ms, native_ms = per_token.measure(options.runs)
     results["python_per_token_ms"] = figures(python_ms)
     results["native_per_token_ms"] = figures(native_ms)

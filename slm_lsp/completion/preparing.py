@@ -270,6 +270,8 @@ class Preparer:
     def _syntax(self) -> SyntaxTrees:
         # Imported here, on the worker: `initialize` is answered without any grammar.
         if self._trees is None:
+            # What looks at texts comes along, so that the first one need not wait for it.
+            from slm_lsp.completion import syntax_gate  # noqa: F401
             from slm_lsp.context.syntax import SyntaxTrees
 
             self._trees = SyntaxTrees()
