@@ -132,6 +132,26 @@ def test_an_anchor_makes_room_for_its_snippets() -> None:
     assert drop(context, TEMPLATE, LEAST_OWN_TOKENS).snippets == ()
 
 
+@QUICK
+@given(st.integers(0, 300), st.integers(0, 60), SNIPPETS, st.integers(96, 1024))
+def test_an_anchor_with_snippets_keeps_to_its_budget(
+    n_before: int, n_after: int, wanted: tuple[Snippet, ...], n_tokens: int
+) -> None:
+    lines = LINES.splitlines(keepends=True)
+    before, after = "".join(lines[:n_before]), "".join(lines[:n_after])
+    alone = drop(CompletionContext(before, after), TEMPLATE, n_tokens)
+    context = CompletionContext(before, after, snippets=wanted, file=OWN)
+    anchor = drop(context, TEMPLATE, n_tokens)
+    assert anchor.snippets == fitting(wanted, most_chars(n_tokens))
+    n_own, n_alone = (len(each.head) + len(each.suffix) for each in (anchor, alone))
+    n_left = n_tokens - n_tokens_of(anchor.snippets, OWN)
+    assert n_own <= n_left * CHARS_PER_TOKEN
+    # The file gives up nothing for them where it leaves room.
+    assert n_own == n_alone or n_alone > n_left * CHARS_PER_TOKEN
+    assert alone.head.endswith(anchor.head)
+    assert alone.suffix.startswith(anchor.suffix)
+
+
 def test_an_anchor_keeps_its_snippets_whatever_is_wanted_later() -> None:
     context = CompletionContext("a\nb", "\nc", snippets=texts("ab"))
     anchor = drop(context, TEMPLATE, 1024)

@@ -3,9 +3,9 @@
 A 10,000-line Python file, an edit before each request, as a client sends it: the edit is
 applied to the document, a snapshot is taken, parsed incrementally, the context extracted, the
 prompt built, an answer post-processed and its syntax looked at; the time that the engine takes
-for it is left out. Beside the whole, how long the event loop itself was kept busy. Between two requests there is as much time as between two keys:
-what the worker catches up with then, and the look at the open files that goes on while a model
-would be working, are not waited for.
+for it is left out. Beside the whole, how long the event loop itself was kept busy. Between two
+requests there is as much time as between two keys: what the worker catches up with then, and the
+look at the open files that goes on while a model would be working, are not waited for.
 """
 
 from __future__ import annotations

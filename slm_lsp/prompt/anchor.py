@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from slm_lsp.prompt import snippets
-from slm_lsp.prompt.budget import Window, clip_suffix, window_start
+from slm_lsp.prompt.budget import CHARS_PER_TOKEN, Window, clip_suffix, window_start
 from slm_lsp.types import CompletionContext, FimTemplate, Snippet
 
 # Typed since: about 30 lines. The model's context holds a reserve for them.
@@ -58,9 +58,23 @@ def drop(
     earlier: Iterable[Snippet] = (),
 ) -> Anchor:
     """An anchor for this place: the start of the cursor's line, or in a long one of its word, in a
-    window of `n_tokens` less what snippets take. What is shown `earlier` keeps its order."""
+    window of `n_tokens`. Snippets take what the window leaves, which is moved and cut where that
+    does not suffice; those that are shown `earlier` keep their order."""
+    alone = _alone(context, template, n_tokens, n_tokens)
     shown_too = snippets.arranged(context.snippets, earlier, snippets.most_chars(n_tokens))
-    window = Window.of(n_tokens - snippets.n_tokens_of(shown_too, context.file))
+    if not shown_too:
+        return alone
+    n_left = n_tokens - snippets.n_tokens_of(shown_too, context.file)
+    if len(alone.head) + len(alone.suffix) > n_left * CHARS_PER_TOKEN:
+        alone = _alone(context, template, n_tokens, n_left)
+    return replace(alone, snippets=shown_too)
+
+
+def _alone(
+    context: CompletionContext, template: FimTemplate, n_tokens: int, n_window: int
+) -> Anchor:
+    """An anchor in a window of less than its budget, without snippets."""
+    window = Window.of(n_window)
     prefix = context.prefix
     start = window_start(prefix, window.prefix_chars)
     at = max(start, prefix.rfind("\n") + 1)
@@ -70,7 +84,7 @@ def drop(
         at = begun.start() if begun else len(prefix)
     suffix = clip_suffix(context.suffix, template.suffix_lines, window.suffix_chars)
     whole = len(suffix) == len(context.suffix)
-    return Anchor(prefix[start:at], suffix, at, whole, n_tokens, shown_too)
+    return Anchor(prefix[start:at], suffix, at, whole, n_tokens)
 
 
 def typed_since(anchor: Anchor, context: CompletionContext, max_chars: int) -> str | None:
