@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slm_lsp.context.languages import LANGUAGES, language_of
+from slm_lsp.context.outline import Import, Imported
 from slm_lsp.workspace.headers import definitions, line_bound
 from slm_lsp.workspace.import_lines import imports_of
 from slm_lsp.workspace.imports import are_kin, candidates, stem_of
 from slm_lsp.workspace.lines_outline import outline_of
 from slm_lsp.workspace.rendering import MAX_CHARS, find, shown
-from slm_lsp.workspace.shapes import Import, Imported
 
 
 def check_shown(language: str, text: str, name: str, expect: str) -> None:

@@ -75,8 +75,8 @@ class Import:
     """
 
     module: str
-    line: int
     names: tuple[Imported, ...] = ()
+    line: int = 0
     local: str = ""
 
 
@@ -230,7 +230,7 @@ def _imports(source: bytes, found: Iterable[Mapping[str, list[Node]]]) -> tuple[
             source[first.start_byte : last.end_byte].decode(errors="replace").strip("<>\"'` \t\n;")
         )
         line = (match["import"][0] if "import" in match else match["module"][0]).start_point.row
-        known = by_place.get((line, module), Import(module, line))
+        known = by_place.get((line, module), Import(module, line=line))
         by_place[line, module] = _joined(source, known, match)
     return tuple(sorted(by_place.values(), key=lambda each: each.line))
 
@@ -245,4 +245,4 @@ def _joined(source: bytes, known: Import, match: Mapping[str, list[Node]]) -> Im
         names.append(Imported(DEFAULT, _text(source, node)))
     if alias and "name" not in match:
         local = alias
-    return Import(known.module, known.line, tuple(dict.fromkeys(names)), local)
+    return Import(known.module, tuple(dict.fromkeys(names)), known.line, local)

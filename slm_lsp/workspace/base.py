@@ -14,7 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from slm_lsp.context.outline import Outline
 from slm_lsp.types import Snippet
+
+# Of a language's name and a text; an empty one where nothing is known of the language. The last
+# argument is asked whether to end.
+OutlineOf = Callable[[str, str, Callable[[], bool]], Outline]
 
 # What of a document a place shows, so that everybody who makes one shows the same.
 PREFIX_CHARS = 4000

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slm_lsp.context.languages import language_of, language_of_path
+from slm_lsp.context.outline import Import, Outline
 from slm_lsp.text.whitespace import unix_lines
+from slm_lsp.workspace.base import OutlineOf
 from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.identifiers import token_set
 from slm_lsp.workspace.import_lines import imports_of
@@ -28,7 +30,6 @@ from slm_lsp.workspace.names import is_distinctive, is_telling
 from slm_lsp.workspace.pieces import Piece
 from slm_lsp.workspace.rendering import find, shown
 from slm_lsp.workspace.roots import Root, Roots
-from slm_lsp.workspace.shapes import ImportLike, OutlineLike, OutlineOf
 
 MAX_DEFINITIONS = 10
 # A name that has more definitions than this, none of them imported, tells nothing.
@@ -79,7 +80,7 @@ class Definitions:
         self._n_resolved = 0
         self._sites: OrderedDict[object, Site | None] = OrderedDict()
         self._shown: OrderedDict[Site, Piece | None] = OrderedDict()
-        self._outlines: OrderedDict[object, OutlineLike] = OrderedDict()
+        self._outlines: OrderedDict[object, Outline] = OrderedDict()
 
     def find(
         self,
@@ -144,7 +145,7 @@ class Definitions:
     def _resolved(
         self,
         key: object,
-        imports: Sequence[ImportLike],
+        imports: Sequence[Import],
         importer: str,
         language: str,
         stop: Callable[[], bool],
@@ -224,7 +225,7 @@ class Definitions:
                 sites[Site(name, root, each.path, key, each.line, each.version)] = None
         return list(sites)
 
-    def _outline(self, site: Site, stop: Callable[[], bool], may_read: bool) -> OutlineLike | None:
+    def _outline(self, site: Site, stop: Callable[[], bool], may_read: bool) -> Outline | None:
         """The outline of a file; None if it is not read yet."""
         key = (site.key, site.version, site.live is not None)
         known = self._outlines.get(key)
@@ -251,7 +252,7 @@ def _absolute(root: Root, path: str) -> str:
     return f"{root.folder.as_posix()}/{path}"
 
 
-def _piece(site: Site, outline: OutlineLike) -> Piece | None:
+def _piece(site: Site, outline: Outline) -> Piece | None:
     definition = find(outline, site.name, site.line)
     if definition is None:
         return None

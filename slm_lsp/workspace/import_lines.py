@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from slm_lsp.workspace.shapes import Import, Imported
+from slm_lsp.context.outline import Import, Imported
 
 MAX_CHARS = 60_000
 MAX_IMPORTS = 200

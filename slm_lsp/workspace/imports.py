@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import PLAIN_TEXT, language_of, language_of_path
-from slm_lsp.workspace.shapes import ImportLike
+from slm_lsp.context.outline import Import
 
 # A module that is a folder has one of these; the folder's other files are what it offers.
 PACKAGE_FILES = ("__init__", "index", "mod", "lib")
@@ -36,7 +36,7 @@ class Candidates:
     folders: tuple[str, ...] = ()
 
 
-def candidates(each: ImportLike, importer: str) -> Candidates:
+def candidates(each: Import, importer: str) -> Candidates:
     """Where the module of an import of the file `importer` may be."""
     module, here = each.module, posixpath.dirname(importer)
     names = [name.name for name in each.names]

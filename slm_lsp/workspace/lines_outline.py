@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Sequence, Set
 
 from slm_lsp.context.languages import Language, language_of
+from slm_lsp.context.outline import Definition, Outline
 from slm_lsp.text.whitespace import columns
 from slm_lsp.workspace.headers import definitions
 from slm_lsp.workspace.import_lines import imports_of
-from slm_lsp.workspace.shapes import Definition, Outline
 
 MAX_SIGNATURE_CHARS = 400
 MAX_DOC_CHARS = 160

@@ -10,26 +10,17 @@ Threads: any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from slm_lsp.context import outline as grammars
 from slm_lsp.context.languages import language_of
+from slm_lsp.context.outline import Outline
 from slm_lsp.workspace import lines_outline
-from slm_lsp.workspace.shapes import DefinitionLike, ImportLike, OutlineLike
 
 _OWN = ("self.", "this.")
 
 
-@dataclass(frozen=True, slots=True)
-class Both:
-    """An OutlineLike of two sources."""
-
-    definitions: Sequence[DefinitionLike]
-    imports: Sequence[ImportLike]
-
-
-def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: False) -> OutlineLike:
+def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: False) -> Outline:
     """The outline of a text; perhaps only a part of it once `stop` is true."""
     found = grammars.outline(language_of(language), text, stop)
     if stop():
@@ -43,4 +34,4 @@ def outline_of(language: str, text: str, stop: Callable[[], bool] = lambda: Fals
         for each in by_lines.definitions
         if each.signature.startswith(_OWN) and (each.scope, each.name) not in known
     ]
-    return Both([*found.definitions, *own], found.imports)
+    return Outline((*found.definitions, *own), found.imports)

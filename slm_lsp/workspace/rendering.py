@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slm_lsp.context.languages import Language
-from slm_lsp.workspace.shapes import DefinitionLike, OutlineLike
+from slm_lsp.context.outline import Definition, Outline
 
 MAX_CHARS = 1000
 MAX_LINE_CHARS = 160
@@ -20,7 +20,7 @@ MAX_FIELDS, MAX_METHODS = 12, 16
 FIELD_KINDS = frozenset(("field", "constant", "variable", "property", "member", "enumerator"))
 
 
-def shown(language: Language, outline: OutlineLike, definition: DefinitionLike) -> str:
+def shown(language: Language, outline: Outline, definition: Definition) -> str:
     """The text that stands for a definition."""
     members = members_of(outline, definition)
     lines: list[str] = []
@@ -35,7 +35,7 @@ def shown(language: Language, outline: OutlineLike, definition: DefinitionLike) 
     return _cut(lines)
 
 
-def members_of(outline: OutlineLike, definition: DefinitionLike) -> list[DefinitionLike]:
+def members_of(outline: Outline, definition: Definition) -> list[Definition]:
     """What a class holds itself, less what matters least: fields first, then methods, public ones
     before others, all in the order of the text."""
     scope = (*definition.scope, definition.name)
@@ -48,20 +48,20 @@ def members_of(outline: OutlineLike, definition: DefinitionLike) -> list[Definit
     return fields + methods
 
 
-def find(outline: OutlineLike, name: str, line: int) -> DefinitionLike | None:
+def find(outline: Outline, name: str, line: int) -> Definition | None:
     """The definition of a name at a line, or where the file has changed, next to it."""
     named = [each for each in outline.definitions if each.name == name]
     plain = [each for each in named if each.kind not in FIELD_KINDS] or named
     return min(plain, key=lambda each: (abs(each.line - line), each.line), default=None)
 
 
-def _is_holder(definition: DefinitionLike, members: Sequence[DefinitionLike]) -> bool:
+def _is_holder(definition: Definition, members: Sequence[Definition]) -> bool:
     # What is defined in a function is nobody else's.
     return bool(members) and definition.kind not in ("function", "method", "constructor")
 
 
-def _around(outline: OutlineLike, definition: DefinitionLike) -> list[DefinitionLike]:
-    found: list[DefinitionLike] = []
+def _around(outline: Outline, definition: Definition) -> list[Definition]:
+    found: list[Definition] = []
     for n, name in enumerate(definition.scope):
         scope = definition.scope[:n]
         holders = [
@@ -74,7 +74,7 @@ def _around(outline: OutlineLike, definition: DefinitionLike) -> list[Definition
 
 
 def _with_doc(
-    language: Language, definition: DefinitionLike, depth: int, *, with_doc: bool = True
+    language: Language, definition: Definition, depth: int, *, with_doc: bool = True
 ) -> list[str]:
     lines = []
     if definition.doc and with_doc and language.line_comments:
@@ -83,7 +83,7 @@ def _with_doc(
     return [*lines, _line(language, definition, depth)]
 
 
-def _line(language: Language, definition: DefinitionLike, depth: int) -> str:
+def _line(language: Language, definition: Definition, depth: int) -> str:
     return f"{language.unit * depth}{definition.signature[: MAX_LINE_CHARS * 2]}"
 
 

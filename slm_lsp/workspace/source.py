@@ -18,7 +18,7 @@ from pathlib import Path
 
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import DocumentSnapshot, Snippet
-from slm_lsp.workspace.base import PlaceQuery, place_of
+from slm_lsp.workspace.base import OutlineOf, PlaceQuery, place_of
 from slm_lsp.workspace.builds import Builds
 from slm_lsp.workspace.definitions import Definitions
 from slm_lsp.workspace.files import read_source
@@ -28,7 +28,6 @@ from slm_lsp.workspace.names import defined_near, names_near, similar_to
 from slm_lsp.workspace.outlines import outline_of as outline_by_language
 from slm_lsp.workspace.pieces import Piece, chosen, fused
 from slm_lsp.workspace.roots import Roots, path_of
-from slm_lsp.workspace.shapes import OutlineOf
 from slm_lsp.workspace.similar import Alike, Similar
 
 # Ranks count for so much: a definition is sure to be meant, a window may be.
