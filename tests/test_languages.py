@@ -163,6 +163,23 @@ def test_literal_that_only_a_tree_shows(language: str, text: str, literal: str) 
     check(language, text, only_tree=True, literal=literal)
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "open_"),
+    [
+        ("ocaml", "(* ( *) [", "["),
+        ("html", "<!-- ( --> [", "["),
+        ("lua", "--[[ ( ]] [", "["),
+        ("shellscript", "echo '\\' '('", ""),
+        ("toml", "x = ['\\', '('", "["),
+        ("python", "x = '\\' ('", ""),
+        ("markdown", "don't (", "("),
+        ("json", '{"(": [', "{["),
+    ],
+)
+def test_brackets_outside_of_strings_and_comments(language: str, text: str, open_: str) -> None:
+    assert scan(text, language_of(language)).open == open_
+
+
 # Blocks: the first line inside of one, what follows it, and its end
 
 
