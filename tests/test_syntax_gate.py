@@ -129,6 +129,9 @@ def test_what_breaks_is_cut(fixture: str, says: str, expect: str, file: str) -> 
         # A statement without its end is not one.
         (C, "return false = = ;", "a.c"),
         (GO, ":= 1", "a.go"),
+        # A comma or a bracket in a string that is left open asks for nothing.
+        ('x = [\n    "a",\n    <CURSOR>\n    "c",\n]\n', '"b,', "a.py"),
+        ('x = [\n    "a",\n    <CURSOR>\n    "c",\n]\n', '"b(', "a.py"),
     ],
 )
 def test_what_leaves_nothing_is_dropped(fixture: str, says: str, file: str) -> None:

@@ -82,6 +82,12 @@ class _Tail:
     n_written: int
     opened: bool
     before_last_line: bool
+    in_string: bool
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the last line alone leaves open what it opened, and in code."""
+        return not self.before_last_line and not self.in_string
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,7 @@ class _Gate:
         if look.n_errors == 0:
             return piece, 0
         tail, n_least = self._tail(piece), look.n_errors
-        opens = bool(_OPENS.search(piece)) and not tail.before_last_line
+        opens = bool(_OPENS.search(piece)) and tail.may_go_on
         for ending in self._endings(piece, tail, opens=opens):
             ended = self._look(piece, ending.text)
             if ended is None:
@@ -190,7 +196,7 @@ class _Gate:
         last = (self._place.line + piece).rpartition("\n")[2]
         written, rest = tail.closers[: tail.n_written], tail.closers[tail.n_written :]
         ends_statement = self._place.language.blocks is Blocks.BRACES
-        goes_on = bool(_GOES_ON.search(piece)) and not tail.before_last_line
+        goes_on = bool(_GOES_ON.search(piece)) and tail.may_go_on
         may_go_on = ends_statement or bool(tail.closers or self._place.rest.strip())
         if goes_on and may_go_on:
             yield _Ending(" x" + tail.closers, 0, True)
@@ -250,6 +256,7 @@ class _Gate:
             min(in_last, len(closers)),
             bool(own) or begun,
             any(at < newline for at in own),
+            bool(mark),
         )
 
 
