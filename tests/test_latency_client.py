@@ -156,7 +156,7 @@ async def test_scripted_acceptance_counts_suggestions() -> None:
 
 
 async def test_what_is_typed_through_is_no_new_text() -> None:
-    stub = Stub({1: (0.0, "2345z"), 2: (0.0, "345zzz"), 3: (0.0, "other")})
+    stub = Stub({0: (0.0, None), 1: (0.0, "2345z"), 2: (0.0, "345zzz"), 3: (0.0, "other")})
     _, records = await typed(stub, session(), Habits(real=False, n_keystrokes=4))
     assert [record.n_new_chars for record in records] == [0, 5, 2, 5]
 
