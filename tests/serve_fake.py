@@ -46,6 +46,7 @@ def make_noise() -> None:
 
 
 def main(mode: str) -> int:
+    # As `serve` does.
     lazy_types.import_types()
     from slm_lsp.lsp.server import SlmServer
 
