@@ -22,8 +22,7 @@ from slm_lsp.engine import scheduler
 from slm_lsp.engine.base import Decoder
 from slm_lsp.engine.fake import FakeDecoder
 from slm_lsp.engine.scheduler import Scheduler
-from slm_lsp.lsp import stdio
-from slm_lsp.lsp.server import SlmServer
+from slm_lsp.lsp import lazy_types, stdio
 from slm_lsp.trace import Trace
 from slm_lsp.types import EngineState
 
@@ -47,6 +46,10 @@ def make_noise() -> None:
 
 
 def main(mode: str) -> int:
+    # As `serve` does.
+    lazy_types.import_types()
+    from slm_lsp.lsp.server import SlmServer
+
     noisy = mode == "noisy"
     gate, waiting = threading.Event(), threading.Event()
 

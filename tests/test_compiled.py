@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ def compile_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = compile
 
-    def counting(source: str, filename: str, mode: str) -> Any:
+    def counting(source: str, filename: str, mode: str, **options: Any) -> Any:
         calls.append(source)
-        return real(source, filename, mode)
+        return real(source, filename, mode, **options)
 
     monkeypatch.setattr(compiled, "compile", counting, raising=False)
     return calls
@@ -76,11 +77,31 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
         assert define("A", "x")(3).x == 3
 
 
-def test_attrs_is_left_as_it_was(tmp_path: Path) -> None:
+def test_dataclasses_are_remembered_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Any:
+        return dataclasses.make_dataclass("C", [("x", int), ("y", int, 2)])
+
+    plain = make()
+    path = tmp_path / "code.marshal"
+    with compiled.remembered(path):
+        first = make()
+    calls = compile_calls(monkeypatch)
+    with compiled.remembered(path):
+        second = make()
+    assert calls == []
+    for made in (first, second):
+        assert (made(1), made(1).y) == (made(1, 2), 2)
+        # Compiled as dataclasses' own source is, with no `annotations` of ours.
+        assert made.__init__.__annotations__ == plain.__init__.__annotations__ != {}
+        assert made.__init__.__annotations__["x"] is int
+
+
+def test_attrs_and_dataclasses_are_left_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), compiled.remembered(tmp_path / "code.marshal"):
         1 / 0  # noqa: B018
     assert not hasattr(attr._make, "compile")
     assert not hasattr(cattrs.gen, "compile")
+    assert not hasattr(dataclasses, "exec")
 
 
 def test_structuring_is_remembered_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 from editor import URI
 from pipe_editor import PipeEditor
 
@@ -53,3 +54,23 @@ async def test_interrupted_from_the_terminal() -> None:
         editor.interrupt()
         await editor.ended()
     assert editor.stderr == ""
+
+
+async def test_what_a_start_compiled_is_kept_when_the_server_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLM_LSP_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    serve = ["-m", "slm_lsp", "serve", "--engine", "inproc", "--model", str(tmp_path / "no.gguf")]
+    async with PipeEditor(serve) as editor:
+        await editor.start()
+        assert "no.gguf" in (await editor.take("window/showMessage"))["message"]
+        [path] = (tmp_path / "compiled").iterdir()
+        # What `initialize` consists of, too, and not the many classes that nobody asks for.
+        codes = path.read_bytes()
+        assert b"lsprotocol.types.InitializeParams" in codes
+        assert b"lsprotocol.types.ServerCapabilities" in codes
+        assert b"lsprotocol.types.CallHierarchyItem" not in codes
+        editor.expected_exit = -signal.SIGINT
+        editor.interrupt()
+        await editor.ended()

@@ -1,6 +1,6 @@
 """`python -m benchmarks.micro.stages`: what the start of a server spends its processor time on.
 
-Each stage is a program that imports what a server has imported by then; the least of several runs
+Each stage is a program that does what a server has done by then; the least of several runs
 counts, which other work on the machine hardly changes.
 """
 
@@ -13,21 +13,42 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.micro.startup import FIXTURES
+
+# As `serve` imports them; `memory` is of what earlier runs compiled.
 REMEMBERED = """
 import asyncio, gc, slm_lsp.cli
 gc.set_threshold(5_000, 1_000, 1_000)
 from slm_lsp.lsp import compiled
 with compiled.remembered(compiled.default_path()) as memory:
-    import {}
-    memory.save()
+    from slm_lsp.lsp import lazy_types
+    lazy_types.import_types()
+    import lsprotocol.types
+"""
+SERVER = f"{REMEMBERED}    import slm_lsp.lsp.server, slm_lsp.trace\n"
+INITIALIZE = f"""
+{SERVER}
+    import json, types
+    from slm_lsp.config import Config
+    gc.freeze()
+    gc.set_threshold(700, 10, 10)
+    answers = []
+    server = slm_lsp.lsp.server.SlmServer(Config(), None, slm_lsp.trace.Trace(), [])
+    server.protocol.set_writer(types.SimpleNamespace(write=answers.append))
+    params = json.loads(open({str(FIXTURES / "vscode-1.139.json")!r}, "rb").read())
+    message = {{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}}
+    structure = server.protocol.structure_message
+    server.protocol.handle_message(json.loads(json.dumps(message), object_hook=structure))
+    assert b"capabilities" in answers[0]
 """
 STAGES = {
     "Python": "pass",
     "command line and settings": "import slm_lsp.cli",
     "asyncio": "import asyncio, slm_lsp.cli",
-    "lsprotocol's types": REMEMBERED.format("lsprotocol.types"),
-    "pygls": REMEMBERED.format("lsprotocol.types, pygls.lsp.server"),
-    "the server": REMEMBERED.format("slm_lsp.lsp.server"),
+    "attrs, cattrs, lsprotocol": REMEMBERED,
+    "pygls": f"{REMEMBERED}    import pygls.lsp.server\n",
+    "the server": SERVER,
+    "initialize": INITIALIZE,
 }
 
 

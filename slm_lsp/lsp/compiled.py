@@ -1,4 +1,4 @@
-"""Keeps what attrs and cattrs compile for lsprotocol's classes, half of the time to start.
+"""Keeps what attrs, cattrs and dataclasses compile for the classes that a start makes.
 
 Owns: one file in the user's cache directory, from a digest of the source text to the code, as
 Python's own .pyc files hold it.
@@ -7,11 +7,12 @@ Invariant: code is used for the source text it was compiled from only, by exactl
 of Python. Without the file, with a damaged one, or with libraries that compile
 elsewhere, everything works and is slower.
 
-Threads: the main thread.
+Threads: any; the file is read and written by the main thread.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import marshal
 import os
@@ -42,9 +43,14 @@ class Memory:
             code = marshal.loads(known)
             assert isinstance(code, CodeType)
             return code
-        code = compile(source, filename, mode)
+        # Without this module's __future__, which would change annotations.
+        code = compile(source, filename, mode, dont_inherit=True)
         self._codes[key] = marshal.dumps(code)
         return code
+
+    def exec(self, source: str, *scopes: Any) -> None:
+        """As the builtin of that name, for a source text."""
+        exec(self.compile(source, "<string>", "exec"), *scopes)
 
     def save(self) -> None:
         """Write the file if there is anything new; failing to is no error."""
@@ -55,20 +61,24 @@ class Memory:
 
 @contextmanager
 def remembered(path: Path) -> Iterator[Memory]:
-    """Within the block, attrs and cattrs compile only source texts that `path` does not hold."""
+    """Within the block, what makes classes compiles only source texts that `path` does not hold."""
     import attr._make
     import cattrs.gen
 
     memory = Memory(path)
-    modules: tuple[Any, ...] = (attr._make, cattrs.gen)
-    for module in modules:
+    shadowed: tuple[tuple[Any, str], ...] = (
+        (attr._make, "compile"),
+        (cattrs.gen, "compile"),
+        (dataclasses, "exec"),
+    )
+    for module, name in shadowed:
         # Shadows the builtin of that name in this module only.
-        module.compile = memory.compile
+        setattr(module, name, getattr(memory, name))
     try:
         yield memory
     finally:
-        for module in modules:
-            del module.compile
+        for module, name in shadowed:
+            delattr(module, name)
     memory.save()
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from slm_lsp.types import EngineState
     from slm_lsp.workspace.source import WorkspaceSource
 
+    OnState = Callable[[EngineState], None]
+    OnProgress = Callable[[str, float | None], None]
+
 log = logging.getLogger(__name__)
 
 # What the engine may take to end: a native step, but not the rest of a download.
@@ -36,22 +39,29 @@ GC_WHILE_STARTING = (5_000, 1_000, 1_000)
 
 def serve(config: Config, problems: list[str]) -> int:
     """Serve one session; the exit status is 0 if the client shut it down as agreed."""
-    # lsprotocol creates some 600 classes at import. Looking at the older objects again and again
-    # is waste; not collecting at all would leave 9 MB of dead ones for as long as we live.
+    # What is imported stays; looking at the older objects again and again is waste.
     usual = gc.get_threshold()
     gc.set_threshold(*GC_WHILE_STARTING)
     with compiled.remembered(compiled.default_path()) as memory:
+        from slm_lsp.lsp import lazy_types
+
+        # Before whatever imports lsprotocol.
+        lazy_types.import_types()
         from slm_lsp.lsp.server import SlmServer
         from slm_lsp.trace import Trace
 
-        # Now, because editors do not always let a server end by itself.
-        memory.save()
         gc.freeze()
         gc.set_threshold(*usual)
+
+        def start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
+            # `initialize` is answered. Now, because editors do not always let a server end.
+            memory.save()
+            return _start_engine(config, on_state, on_progress)
+
         trace = Trace(Path(config.trace) if config.trace else None)
         server = SlmServer(
             config,
-            _start_engine,
+            start_engine,
             trace,
             problems,
             sessions_folder=_sessions_folder,
@@ -61,11 +71,7 @@ def serve(config: Config, problems: list[str]) -> int:
         return speak(server, memory.save)
 
 
-def _start_engine(
-    config: Config,
-    on_state: Callable[[EngineState], None],
-    on_progress: Callable[[str, float | None], None],
-) -> Engine:
+def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
     # Imported only now: `initialize` is answered without it.
     from slm_lsp.wiring import start_engine
 
