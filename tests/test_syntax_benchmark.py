@@ -54,6 +54,25 @@ def test_what_counts_as_an_error(
     assert (verdict["added"], verdict["unfinished"]) == (added, unfinished)
 
 
+@pytest.mark.parametrize(
+    ("language", "fixture", "inside"),
+    [
+        ("python", "def f():\n<CURSOR>    return 1\n", False),
+        ("python", 'x = """\n<CURSOR>  a\n"""\n', True),
+        ("javascript", "/**\n<CURSOR> * a\n */\n", True),
+        ("javascript", "x = `\n<CURSOR>  a\n`;\n", True),
+        ("javascript", "x = `${f(\n<CURSOR>  a\n)}`;\n", False),
+        ("php", "<?php\n$x = 'a\n<CURSOR>  b\n';\n", True),
+        ("php", "<?php\nf(\n<CURSOR>  $b\n);\n", False),
+    ],
+)
+def test_white_space_in_a_string_or_comment_is_no_indentation(
+    language: str, fixture: str, inside: bool
+) -> None:
+    before, _, after = fixture.partition("<CURSOR>")
+    assert JUDGE.in_literal(language, before + after, len(before)) is inside
+
+
 def test_the_judge_uses_nothing_of_what_it_judges() -> None:
     tree = ast.parse(Path(judging.__file__).read_text("utf-8"))
     imported = {

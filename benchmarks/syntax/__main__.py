@@ -89,7 +89,11 @@ def row_of(hole: Hole, shown: str, facts: dict[str, Any], judge: Judge) -> dict[
         language = hole.file.language
         row |= judge.verdict(language, hole.before, shown, hole.after)
         row["repeats_below"] = repeats_below(hole.before, shown, hole.after)
-        row["misplaced"] = is_misplaced(hole.before, shown, hole.after, hole.true_line)
+        text, at = hole.before + hole.middle + hole.after, len(hole.before)
+        is_code = not judge.in_literal(language, text, at)
+        row["misplaced"] = (
+            is_misplaced(hole.before, shown, hole.after, hole.true_line) if is_code else None
+        )
     return row
 
 

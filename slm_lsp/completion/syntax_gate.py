@@ -74,15 +74,20 @@ class Verdict:
 class _Tail:
     """What closes all that is open behind a piece and that nothing behind the cursor closes.
 
-    `n_written` of it belong in the piece's last line. The piece `opened` some of it itself, and
-    `before_last_line` some of that.
+    `n_written` of it belong in the piece's last line. The piece opened the first `n_own` of it
+    itself, and `before_last_line` some of that.
     """
 
     closers: str
     n_written: int
-    opened: bool
+    n_own: int
     before_last_line: bool
     in_string: bool
+
+    @property
+    def opened(self) -> bool:
+        """Whether the piece itself opened some of it."""
+        return self.n_own > 0
 
     @property
     def may_go_on(self) -> bool:
@@ -131,10 +136,11 @@ class _Gate:
             if look is None:
                 break
             shown, n_errors = self._shown(piece, look, is_whole=piece is text)
-            if shown:
+            if shown and self._adds_none(shown):
                 return _verdict(text, shown)
             baseline = self._trial.look(self._tail("").closers)
-            if n_errors is not None and baseline is not None and n_errors <= baseline.n_errors:
+            is_known = n_errors is not None and baseline is not None and self._adds_none(piece)
+            if is_known and n_errors <= baseline.n_errors:
                 if n_errors < baseline.n_errors or not baseline.in_line:
                     return _verdict(text, piece)  # its errors are elsewhere
                 # The place is broken and stays so. A piece of what makes it worse is not shown.
@@ -145,6 +151,26 @@ class _Gate:
 
     def _look(self, piece: str, behind: str = "") -> Look | None:
         return self._trial.look(laid_out(piece, self._place) + behind)
+
+    def _adds_none(self, piece: str) -> bool:
+        """Whether a piece as it stands adds no error: what its end asks for may never be written.
+
+        What the user left open may be closed behind it. A missing `;` is no error where time was
+        too short.
+        """
+        tail, users = self._tail(piece), self._tail("").closers
+        if self._compares(piece, "", ""):
+            return True
+        if users and self._compares(piece, tail.closers[tail.n_own :], users):
+            return True
+        is_cut = self._place.finish is Finish.DEADLINE
+        lacks_end = is_cut and self._place.language.blocks is Blocks.BRACES
+        return lacks_end and self._compares(piece, ";", "")
+
+    def _compares(self, piece: str, behind: str, behind_nothing: str) -> bool:
+        """Whether there are no more errors with a piece than without."""
+        without, now = self._trial.look(behind_nothing), self._look(piece, behind)
+        return without is not None and now is not None and now.n_errors <= without.n_errors
 
     def _n_indent(self, piece: str) -> int:
         """How much is put before a piece."""
@@ -254,7 +280,7 @@ class _Gate:
         return _Tail(
             closers,
             min(in_last, len(closers)),
-            bool(own) or begun,
+            len(own) + begun,
             any(at < newline for at in own),
             bool(mark),
         )
@@ -274,7 +300,7 @@ def _pieces(text: str, place: Place) -> Iterator[str]:
     at = text.rfind("\n")
     while at > 0 and text[:at].strip():
         piece = text[:at].rstrip()
-        if _OPENS.search(piece) or ladder.is_closed(piece, place):
+        if ladder.is_closed(piece, place):
             yield piece
         at = text.rfind("\n", 0, at)
     if not place.context.in_string and not place.context.in_comment:
