@@ -31,25 +31,6 @@ _OPENS = re.compile(r"[(\[{]\Z")
 _GOES_ON = re.compile(r"(?:(?<!\+)\+|(?<!-)-|[*/%=<>&|^?,]|(?<![\w.])(?:and|or|not|in|is))\Z")
 _OPERAND_END = re.compile(r"[\w)\]}\"'`]\Z")
 _ONLY_CLOSERS = re.compile(r"[)\]};,\s]*\Z")
-# Lines that say nothing without the next, and what may stand there to see whether they are right.
-_WANTS_MORE = (
-    (
-        re.compile(r"\s*(?:\}\s*)?try\b"),
-        ("\n{indent}finally: pass", "finally {{}}", "catch (...) {{}}"),
-    ),
-    (re.compile(r"\s*do\s*\{\Z"), (" while (0);",)),
-    (re.compile(r"\s*match\b"), ("\n{indent}    case _: pass",)),
-    (
-        re.compile(r"\s*(?:@\w|template\s*<|\[\w)"),
-        ("\n{indent}def f(): pass", "\n{indent}void f() {{}}", "\n{indent}class C {{}}"),
-    ),
-)
-# The same for blocks that end with a word.
-_WORD_BLOCK = re.compile(
-    r"(?:\s*(?:begin|case|class|def\w*|for|function|if|local\s+function|module|unless|until|while)"
-    r"\b|.*\b(?:do|else|then|function\s*\(.*\)|do\s*\|.*\|)\Z)"
-)
-_WORD_ENDS = ("\nend", "\n:\nfi", "\n:\ndone")
 
 
 class State(StrEnum):
@@ -139,8 +120,9 @@ class _Gate:
             if shown and self._adds_none(shown):
                 return _verdict(text, shown)
             baseline = self._trial.look(self._tail("").closers)
-            is_known = n_errors is not None and baseline is not None and self._adds_none(piece)
-            if is_known and n_errors <= baseline.n_errors:
+            if n_errors is None or baseline is None or not self._adds_none(piece):
+                pass
+            elif n_errors <= baseline.n_errors:
                 if n_errors < baseline.n_errors or not baseline.in_line:
                     return _verdict(text, piece)  # its errors are elsewhere
                 # The place is broken and stays so. A piece of what makes it worse is not shown.
@@ -219,7 +201,6 @@ class _Gate:
         return "", n_least if opens or not tail.opened else None
 
     def _endings(self, piece: str, tail: _Tail, *, opens: bool) -> Iterator[_Ending]:
-        last = (self._place.line + piece).rpartition("\n")[2]
         written, rest = tail.closers[: tail.n_written], tail.closers[tail.n_written :]
         ends_statement = self._place.language.blocks is Blocks.BRACES
         goes_on = bool(_GOES_ON.search(piece)) and tail.may_go_on
@@ -235,14 +216,6 @@ class _Gate:
         if ends_statement:
             later = opens or (not tail.opened and self._place.finish not in _ENDED)
             yield _Ending(written + ";" + rest, 0 if opens else tail.n_written + 1, later)
-        for line, placeholders in _WANTS_MORE:
-            if line.match(last) and not tail.before_last_line:
-                indent = self._place.context.indent
-                for each in placeholders:
-                    yield _Ending(written + each.format(indent=indent) + rest, 0, True)
-        if self._place.language.blocks is Blocks.UNKNOWN and _WORD_BLOCK.match(last):
-            for each in _WORD_ENDS:
-                yield _Ending(written + each + rest, 0, True)
 
     def _may_close(self, piece: str, tail: _Tail, ending: _Ending) -> bool:
         """Whether a user would expect to see it closed: at the end of a line that the model
