@@ -154,6 +154,9 @@ def test_indent_between_lines(text: str, indent: str) -> None:
         ("c", "int f(int x,\n      int y) {\n  g();\n<CURSOR>\n  h();\n}\n", "  "),
         ("cpp", "A::A(int x)\n    : x_(x) {\n  g();\n<CURSOR>\n  h();\n}\n", "  "),
         ("cpp", "int f(\n    int y) {\n  g();\n  h();\n<CURSOR>\n\nint x;\n", ""),
+        ("cpp", "void f() {\n  a << b\n    << c;\n<CURSOR>\n}\n", "  "),
+        # A bracket in a pattern is none, and a word opens its block whatever the brackets say.
+        ("ruby", "x(/#{a}/)\ndef f\n<CURSOR>\nend\n", "  "),
         ("plaintext", "key:\n<CURSOR>", "    "),
         ("yaml", "a:\n  b:\n    c: 1\nd:\n<CURSOR>\n", "  "),
         ("lua", "function f()\n<CURSOR>\n  x()\nend\n", "  "),

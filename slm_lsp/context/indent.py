@@ -45,6 +45,9 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
         return indent_of(following) if not begins(r"\*(?:\s|/|$)", following) else ""
     unit = unit_of(language, [*above.split("\n"), *below])
     opened = ends(language.opener_end, previous.last)  # perhaps within brackets
+    if language.blocks is Blocks.WORDS:
+        # Its word opens the block, whatever a bracket in a pattern above seemed to.
+        opened = opened or opens_block(language, previous, found)
     if found.brackets and not opened and _aligns(language, above[found.brackets[-1]], previous):
         return _inside_bracket(language, above, found, following, unit)
     if opens_block(language, previous, found):
