@@ -312,7 +312,7 @@ def test_line_ends_are_the_documents(fixture: str, says: str, expect: str | Reje
 @pytest.mark.parametrize(
     ("fixture", "says", "expect"),
     [
-        ("$this\n<CURSOR>\n    ->b();\n", "->a()", "  ->a()"),
+        ("$this\n<CURSOR>\n    ->b();\n", "->a()", "    ->a()"),
         ("f(a)\n    .b()\n<CURSOR>\n", ".c();", "    .c();"),
         ("{\n  x = a\n<CURSOR>\n}\n", "&& b;", "    && b;"),
         ("{\n  a();\n<CURSOR>\n}\n", ".b();", "  .b();"),

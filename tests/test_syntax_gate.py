@@ -222,6 +222,12 @@ def test_nothing_is_closed_that_need_not_be(fixture: str, says: str, file: str) 
     check(fixture, says, says, file)
 
 
+def test_what_comments_set_apart_is_seen() -> None:
+    comments = "    // a comment\n" * 40
+    body = "    let a = 1;\n" * 40
+    check(f"fn f() {{\n    <CURSOR>\n{comments}{body}}}\n", "g()", "g();", "a.rs")
+
+
 def test_a_text_that_ran_out_of_time_lacks_no_end() -> None:
     check(JAVA, "int x = foo(1)", "int x = foo(1)", "A.java", finish=Finish.DEADLINE)
     check(JAVA, "int x = foo(1)", None, "A.java", finish=Finish.LENGTH)

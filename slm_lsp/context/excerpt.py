@@ -163,7 +163,8 @@ def _beyond(node: Node, index: int, step: int) -> int:
     while 0 <= index < node.child_count:
         child = _child(node, index)
         assert child is not None
-        n_near += child.end_byte - child.start_byte
+        if not child.is_extra:  # comments end no statement
+            n_near += child.end_byte - child.start_byte
         if n_near > NEAR_BYTES:
             break
         index += step
