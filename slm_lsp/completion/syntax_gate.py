@@ -3,7 +3,8 @@
 Owns: what counts as an error that the text adds, where the text is cut before it, and which
 brackets and quotes are closed instead.
 
-Invariant: pure but for the trial, and total. The result is a piece of the text from its beginning,
+Invariant: pure but for the trial, and total. What the end of a text asks for may never be
+written, so it counts as missing. The result is a piece of the text from its beginning,
 and behind it at most what closes brackets, a quote and a statement at the end of a line. A text
 of which nothing is known when time is over is left as it is.
 
@@ -151,8 +152,11 @@ class _Gate:
 
     def _compares(self, piece: str, behind: str, behind_nothing: str) -> bool:
         """Whether there are no more errors with a piece than without."""
-        without, now = self._trial.look(behind_nothing), self._look(piece, behind)
-        return without is not None and now is not None and now.n_errors <= without.n_errors
+        now = self._look(piece, behind)
+        if now is None or now.n_errors == 0:
+            return now is not None
+        without = self._trial.look(behind_nothing)
+        return without is not None and now.n_errors <= without.n_errors
 
     def _n_indent(self, piece: str) -> int:
         """How much is put before a piece."""
