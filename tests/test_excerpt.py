@@ -107,6 +107,18 @@ def test_what_is_broken_can_be_mended_in_the_excerpt(
     assert len(found.before + found.after) < len(text)
 
 
+def test_what_says_which_language_it_is_stays() -> None:
+    functions = [f"function f{n}($a)\n{{\n    return $a + {n};\n}}\n" for n in range(300)]
+    text = "<?php\n\n" + "\n".join(functions)
+    broken = text.replace("return $a + 7;", "return $a + ;").replace("$a + 250;", "$a 250;")
+    for source in (text, broken):
+        offset = source.index("return $a + 100")
+        found = excerpt_at("a.php", source, offset)
+        assert found.before.startswith("<?php\n")
+        assert len(found.before + found.after) < len(text) / 2
+        assert n_errors("a.php", found.before + "+ = " + found.after) > 0
+
+
 def test_a_tree_that_is_an_edit_old_does() -> None:
     TREES.forget("a.py")
     TREES.tree(DocumentSnapshot("a.py", 1, "python", PYTHON))

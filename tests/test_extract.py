@@ -128,6 +128,7 @@ def test_indent_between_lines(text: str, indent: str) -> None:
         ("javascript", "foo(a, () => {\n  b();\n});\n<CURSOR>", ""),
         ("javascript", "  foo\n    .bar()\n    .baz();\n<CURSOR>", "  "),
         ("javascript", "const x =\n<CURSOR>", "  "),
+        ("javascript", "<CURSOR>\n * a\n */\nb();\n", ""),
         ("javascriptreact", "const A = () => {\n  const x = 1;\n<CURSOR>\n};\n", "  "),
         ("typescript", "interface I {\n\ta: string;\n<CURSOR>\n}\n", "\t"),
         ("typescript", "f({\n  a: [\n    1,\n<CURSOR>\n  ],\n});\n", "    "),
@@ -148,6 +149,14 @@ def test_indent_between_lines(text: str, indent: str) -> None:
         ("cpp", "class A {\n public:\n  int x;\n  void f() {\n<CURSOR>\n  }\n};\n", "    "),
         ("cpp", "void f() {\n  g(1,\n    2);\n<CURSOR>\n}\n", "  "),
         ("cpp", "void f() {\n  if (x) {\n    y();\n<CURSOR>\n  z();\n}\n", "  "),
+        # A brace at the end of parameters that are indented themselves: its block is not over.
+        ("java", "class A {\n  A(\n      int x) {\n    y();\n<CURSOR>\n    z();\n  }\n}\n", "    "),
+        ("c", "int f(int x,\n      int y) {\n  g();\n<CURSOR>\n  h();\n}\n", "  "),
+        ("cpp", "A::A(int x)\n    : x_(x) {\n  g();\n<CURSOR>\n  h();\n}\n", "  "),
+        ("cpp", "int f(\n    int y) {\n  g();\n  h();\n<CURSOR>\n\nint x;\n", ""),
+        ("cpp", "void f() {\n  a << b\n    << c;\n<CURSOR>\n}\n", "  "),
+        # A bracket in a pattern is none, and a word opens its block whatever the brackets say.
+        ("ruby", "x(/#{a}/)\ndef f\n<CURSOR>\nend\n", "  "),
         ("plaintext", "key:\n<CURSOR>", "    "),
         ("yaml", "a:\n  b:\n    c: 1\nd:\n<CURSOR>\n", "  "),
         ("lua", "function f()\n<CURSOR>\n  x()\nend\n", "  "),

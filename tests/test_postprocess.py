@@ -309,6 +309,21 @@ def test_line_ends_are_the_documents(fixture: str, says: str, expect: str | Reje
     check(fixture, says, expect)
 
 
+@pytest.mark.parametrize(
+    ("fixture", "says", "expect"),
+    [
+        ("$this\n<CURSOR>\n    ->b();\n", "->a()", "    ->a()"),
+        ("f(a)\n    .b()\n<CURSOR>\n", ".c();", "    .c();"),
+        ("{\n  x = a\n<CURSOR>\n}\n", "&& b;", "    && b;"),
+        ("{\n  a();\n<CURSOR>\n}\n", ".b();", "  .b();"),
+    ],
+)
+def test_what_goes_on_with_the_line_above_stands_deeper(
+    fixture: str, says: str, expect: str
+) -> None:
+    check(fixture, says, expect, file="a.js")
+
+
 def test_inferred_indentation_is_put_in_front() -> None:
     check("def f():\n<CURSOR>\n", "return 1", "    return 1")
     check("def f():\n\tx = 1\n<CURSOR>\n\treturn x\n", "x = 2", "\tx = 2")

@@ -8,11 +8,13 @@ Invariant: no package is obtained and no model loaded.
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.syntax import __main__ as main
 from benchmarks.syntax import judge as judging
 from benchmarks.syntax.judge import Judge, is_misplaced, repeats_below
 from benchmarks.syntax.places import BODY, KINDS, LINE, REST, holes
@@ -52,6 +54,25 @@ def test_what_counts_as_an_error(
     before, _, after = fixture.partition("<CURSOR>")
     verdict = JUDGE.verdict(language, before, text, after)
     assert (verdict["added"], verdict["unfinished"]) == (added, unfinished)
+
+
+@pytest.mark.parametrize(
+    ("language", "fixture", "inside"),
+    [
+        ("python", "def f():\n<CURSOR>    return 1\n", False),
+        ("python", 'x = """\n<CURSOR>  a\n"""\n', True),
+        ("javascript", "/**\n<CURSOR> * a\n */\n", True),
+        ("javascript", "x = `\n<CURSOR>  a\n`;\n", True),
+        ("javascript", "x = `${f(\n<CURSOR>  a\n)}`;\n", False),
+        ("php", "<?php\n$x = 'a\n<CURSOR>  b\n';\n", True),
+        ("php", "<?php\nf(\n<CURSOR>  $b\n);\n", False),
+    ],
+)
+def test_white_space_in_a_string_or_comment_is_no_indentation(
+    language: str, fixture: str, inside: bool
+) -> None:
+    before, _, after = fixture.partition("<CURSOR>")
+    assert JUDGE.in_literal(language, before + after, len(before)) is inside
 
 
 def test_the_judge_uses_nothing_of_what_it_judges() -> None:
@@ -179,8 +200,40 @@ def test_the_figures() -> None:
         *(1, 0.6667, 0.3333),
     )
     assert (every["dropped"], every["indent"], every["exact"]) == (1, 1, 1)
-    assert "66.67 %" in table({"on": figures})
+    assert "33.33 %" in table({"on": figures})
     said = list(offenders("on", rows))
     assert len(said) == 2
     assert "errors 0 -> 1" in said[0]
-    assert "misplaced" in said[1]
+    assert "errors 0 -> 0, unfinished, misplaced" in said[1]
+
+
+def test_the_rows_of_several_processes_are_those_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = holes([FILE], "python", 7, 1, lambda file: True)
+    monkeypatch.setattr(main, "placed", lambda options, judge: found)
+    arguments = ["--says", TRUTH, "--json"]
+
+    def jobs_here(n_jobs: int) -> None:
+        for job in range(n_jobs):
+            main.run(main.parse([*arguments, str(several), "--jobs", "2", "--job", str(job)]))
+
+    monkeypatch.setattr(main, "wait_for_jobs", jobs_here)
+    one, several = tmp_path / "one.json", tmp_path / "several.json"
+    main.run(main.parse([*arguments, str(one)]))
+    main.run(main.parse([*arguments, str(several), "--jobs", "2"]))
+
+    def rows(path: Path) -> Any:
+        kept = json.loads(path.read_text("utf-8"))["rows"]
+        return [{**row, "syntax_ms": 0} for mode in ("on", "off") for row in kept[mode]]
+
+    assert rows(one) == rows(several)
+    assert len(rows(one)) == 14
+    assert set(tmp_path.iterdir()) == {one, several}
+    assert "python" in capsys.readouterr().out
+
+
+def test_several_processes_need_a_file_to_meet_in(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.parse(["--jobs", "2"])
+    assert "--json" in capsys.readouterr().err

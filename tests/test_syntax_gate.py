@@ -104,13 +104,11 @@ def test_a_sound_text_is_kept(fixture: str, says: str, file: str) -> None:
         (PYTHON, "y = foo(1) bar", "y = foo(1)", "a.py"),
         (PYTHON, "y = 1\n    if x:\n    z = 2", "y = 1\n    if x:\n    z = 2", "a.py"),
         (JAVASCRIPT, "a();\n  b() c();", "a();", "a.js"),
-        # Whole lines that leave a block open are not shown, what opens it is.
-        (
-            JAVASCRIPT,
-            "for (const a of b) {\n    c(a);\n    if (d) {\n      e();",
-            "for (const a of b) {",
-            "a.js",
-        ),
+        # A last line that asks for another is not shown, nor are lines that leave a block open.
+        (JAVASCRIPT, "a();\n  if (b) {", "a();", "a.js"),
+        (JAVASCRIPT, "a();\n  if (b) {\n    c();", "a();", "a.js"),
+        (JAVASCRIPT, "a.b = function (c) {", "a.b", "a.js"),
+        (GO, "a()\n\tfor i := range x {", "a()", "a.go"),
         (JAVA, "int x = 1;\n        int y 2;", "int x = 1;", "A.java"),
         (C, "a();\n    b(;", "a();", "a.c"),
         (GO, "a()\n\tb := := 1", "a()", "a.go"),
@@ -141,33 +139,49 @@ def test_what_leaves_nothing_is_dropped(fixture: str, says: str, file: str) -> N
 @pytest.mark.parametrize(
     ("fixture", "says", "file"),
     [
+        # What the parser takes for a block without statements.
         (PYTHON, "if x:", "a.py"),
-        (PYTHON, "try:", "a.py"),
         (PYTHON, "match x:", "a.py"),
-        (PYTHON, "foo(", "a.py"),
-        (PYTHON, "foo(a,", "a.py"),
-        (PYTHON, "x = [", "a.py"),
-        (PYTHON, "x = {", "a.py"),
-        ("class A:\n    <CURSOR>\n", "@property", "a.py"),
-        (JAVASCRIPT, "if (x) {", "a.js"),
-        (JAVASCRIPT, "try {", "a.js"),
-        (JAVASCRIPT, "items.map((x) => {", "a.js"),
-        (JAVASCRIPT, "const x = a +", "a.js"),
-        (JAVA, "if (x) {", "A.java"),
-        ("class A {\n    <CURSOR>\n}\n", "public int f() {", "A.java"),
-        ("class A {\n    <CURSOR>\n}\n", "@Override", "A.java"),
-        (C, "int x[] = {", "a.c"),
-        (C, "do {", "a.c"),
-        (C, "int x = a +", "a.c"),
-        ("<CURSOR>\n", "struct a {", "a.c"),
-        ("<CURSOR>\n", "template <typename T>", "a.cpp"),
-        (GO, "for i := range x {", "a.go"),
-        (RUST, "let x = match y {", "a.rs"),
-        (RUST, "foo(|a| {", "a.rs"),
+        # The body is there, and so is what closes it.
+        ("def f():\n    <CURSOR>\n        return 1\n    finally:\n        pass\n", "try:", "a.py"),
+        ("function f() {\n  <CURSOR>\n    a();\n  }\n}\n", "if (x) {", "a.js"),
+        ("class A {\n    <CURSOR>\n    void f() {}\n}\n", "@Override", "A.java"),
+        ("<CURSOR>\n    return 1;\n}\n", "int f() {", "a.c"),
+        # The user has opened it.
+        (ARGUMENTS, "a,", "a.py"),
+        ("function f() {\n  if (x)<CURSOR>\n", " {", "a.js"),
     ],
 )
-def test_what_is_to_come_is_no_error(fixture: str, says: str, file: str) -> None:
+def test_a_line_that_asks_for_another_stands_where_that_is(
+    fixture: str, says: str, file: str
+) -> None:
     check(fixture, says, says, file)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "says", "expect", "file"),
+    [
+        (PYTHON, "foo(", "foo", "a.py"),
+        (PYTHON, "foo(a,", "foo", "a.py"),
+        (PYTHON, "x = [", "x", "a.py"),
+        ("class A:\n    <CURSOR>\n", "@property", None, "a.py"),
+        (JAVASCRIPT, "if (x) {", None, "a.js"),
+        (JAVASCRIPT, "try {", None, "a.js"),
+        (JAVASCRIPT, "const x = a +", "const x = a", "a.js"),
+        (JAVA, "if (x) {", None, "A.java"),
+        ("class A {\n    <CURSOR>\n}\n", "public int f() {", None, "A.java"),
+        ("class A {\n    <CURSOR>\n}\n", "@Override", None, "A.java"),
+        (C, "int x[] = {", None, "a.c"),
+        (C, "do {", None, "a.c"),
+        ("<CURSOR>\n", "template <typename T>", None, "a.cpp"),
+        (GO, "for i := range x {", None, "a.go"),
+        (RUST, "let x = match y {", None, "a.rs"),
+    ],
+)
+def test_and_not_where_it_may_never_be(
+    fixture: str, says: str, expect: str | None, file: str
+) -> None:
+    check(fixture, says, expect, file)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +222,15 @@ def test_nothing_is_closed_that_need_not_be(fixture: str, says: str, file: str) 
     check(fixture, says, says, file)
 
 
-@pytest.mark.parametrize("finish", [Finish.DEADLINE, Finish.LENGTH])
-def test_a_text_that_ran_out_of_time_lacks_no_end(finish: Finish) -> None:
-    check(JAVA, "int x = foo(1)", "int x = foo(1)", "A.java", finish=finish)
+def test_what_comments_set_apart_is_seen() -> None:
+    comments = "    // a comment\n" * 40
+    body = "    let a = 1;\n" * 40
+    check(f"fn f() {{\n    <CURSOR>\n{comments}{body}}}\n", "g()", "g();", "a.rs")
+
+
+def test_a_text_that_ran_out_of_time_lacks_no_end() -> None:
+    check(JAVA, "int x = foo(1)", "int x = foo(1)", "A.java", finish=Finish.DEADLINE)
+    check(JAVA, "int x = foo(1)", None, "A.java", finish=Finish.LENGTH)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 At random places in real files of ten languages the rest of a line, a line or a body is taken out
 and completed by the whole pipeline, without time pressure, with the look at the syntax on and off.
 What is shown is put in, and the whole file is parsed anew (`judge.py`). With --json FILE a run that
-was stopped goes on where it was: its rows are in FILE.partial.jsonl.
+was stopped goes on where it was when the same is called again: its rows are in FILE.partial.jsonl
+or, with --jobs N, in FILE.partial-0.jsonl and so on, one for each of N processes.
 
 `--says truth` and `--says spoiled` ask no model: the pipeline is given what stood there, as it was
 or with one change.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -50,7 +52,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quantization", default="")
     parser.add_argument("--sources", type=Path, default=folder(), help="where packages are kept")
     parser.add_argument("--json", type=Path, help="write the result here")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes, each with --threads threads"
+    )
+    parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.jobs > 1 and not options.json:
+        parser.error("--jobs wants --json: the processes meet in files beside it")
+    return options
 
 
 def placed(options: argparse.Namespace, judge: Judge) -> list[Hole]:
@@ -89,12 +98,64 @@ def row_of(hole: Hole, shown: str, facts: dict[str, Any], judge: Judge) -> dict[
         language = hole.file.language
         row |= judge.verdict(language, hole.before, shown, hole.after)
         row["repeats_below"] = repeats_below(hole.before, shown, hole.after)
-        row["misplaced"] = is_misplaced(hole.before, shown, hole.after, hole.true_line)
+        text, at = hole.before + hole.middle + hole.after, len(hole.before)
+        is_code = not judge.in_literal(language, text, at)
+        row["misplaced"] = (
+            is_misplaced(hole.before, shown, hole.after, hole.true_line) if is_code else None
+        )
     return row
 
 
+class JobFailed(Exception):
+    """A process ended without all of its rows."""
+
+
+def journal_of(options: argparse.Namespace, job: int, run: dict[str, Any]) -> Journal:
+    """The rows of a process. Raises OtherRun."""
+    if options.json is None:
+        return Journal(None, run)
+    of_job = f"-{job}" if options.jobs > 1 else ""
+    return Journal(Path(f"{options.json}.partial{of_job}.jsonl"), run)
+
+
+def answer(
+    options: argparse.Namespace,
+    config: Config,
+    places: Sequence[Hole],
+    judge: Judge,
+    journal: Journal,
+) -> None:
+    """Ask for the rows that the journal lacks. Raises UsageError."""
+    n_added = dict.fromkeys(MODES, 0)
+    with closing(Asking(config, MODES, options.says)) as asking:
+        for number, hole in enumerate(places, 1):
+            for mode in MODES:
+                row = journal.row(mode, hole.name)
+                if row is None:
+                    shown, facts = asking.answer(mode, hole)
+                    row = row_of(hole, shown, facts, judge)
+                    journal.add(mode, row)
+                n_added[mode] += row.get("added", False)
+            if number % TICK == 0 or number == len(places):
+                print(f"{number}/{len(places)}: errors added {n_added}", file=sys.stderr)
+
+
+def wait_for_jobs(n_jobs: int) -> None:
+    """Let processes with this one's arguments answer their shares. Raises JobFailed."""
+    command = [sys.executable, "-m", "benchmarks.syntax", *sys.argv[1:]]
+    jobs = [subprocess.Popen([*command, "--job", str(number)]) for number in range(n_jobs)]
+    try:
+        failed = [number for number, job in enumerate(jobs) if job.wait() != 0]
+    except BaseException:
+        for job in jobs:
+            job.terminate()
+        raise
+    if failed:
+        raise JobFailed(f"processes {failed} failed; the same call goes on from their rows")
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The whole result. Raises NoSource, UsageError, ModelLoadError or OtherRun."""
+    """The whole result. Raises NoSource, UsageError, ModelLoadError, OtherRun or JobFailed."""
     config = replace(
         Config(),
         model=options.model,
@@ -112,25 +173,37 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "positions": options.positions,
         "languages": options.language or "all",
         "seed": options.seed,
+        "jobs": options.jobs,
     }
     judge = Judge(listed()[1])
     places = placed(options, judge)
-    journal = Journal(Path(f"{options.json}.partial.jsonl") if options.json else None, result)
-    rows: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
-    with closing(Asking(config, MODES, options.says)) as asking:
-        for number, hole in enumerate(places, 1):
-            for mode in MODES:
-                row = journal.row(mode, hole.name)
-                if row is None:
-                    shown, facts = asking.answer(mode, hole)
-                    row = row_of(hole, shown, facts, judge)
-                    journal.add(mode, row)
-                rows[mode].append(row)
-            if number % TICK == 0 or number == len(places):
-                added = {
-                    mode: sum(each.get("added", False) for each in rows[mode]) for mode in MODES
-                }
-                print(f"{number}/{len(places)}: errors added {added}", file=sys.stderr, flush=True)
+    if options.job is not None:
+        share = places[options.job :: options.jobs]
+        answer(options, config, share, judge, journal_of(options, options.job, result))
+        return result
+    if options.jobs > 1:
+        wait_for_jobs(options.jobs)
+    journals = [journal_of(options, job, result) for job in range(options.jobs)]
+    if options.jobs == 1:
+        answer(options, config, places, judge, journals[0])
+    return written(options, result, places, journals)
+
+
+def written(
+    options: argparse.Namespace,
+    result: dict[str, Any],
+    places: Sequence[Hole],
+    journals: Sequence[Journal],
+) -> dict[str, Any]:
+    """The result of all rows, said and written."""
+    rows = {
+        mode: [
+            row
+            for number, hole in enumerate(places)
+            if (row := journals[number % len(journals)].row(mode, hole.name)) is not None
+        ]
+        for mode in MODES
+    }
     figures = {mode: summary(each) for mode, each in rows.items()}
     print(table(figures))
     for mode in MODES:
@@ -139,14 +212,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.json:
         whole = {**result, "summary": figures, "rows": rows}
         options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    journal.remove()
+    for journal in journals:
+        journal.remove()
     return {**result, "summary": figures}
 
 
 def main() -> int:
     try:
         run(parse(None))
-    except (NoSource, UsageError, ModelLoadError, OtherRun) as error:
+    except (NoSource, UsageError, ModelLoadError, OtherRun, JobFailed) as error:
         print(f"benchmarks.syntax: {error}", file=sys.stderr)
         return 2
     return 0

@@ -28,6 +28,8 @@ _HEADER = re.compile(
     r"(?:@|#\[|\[\w|template\b|(?:.*\b)?(?:if|unless|while|until|for|case|def|class|module|begin|do|"
     r"try|else|then|match)\b)"
 )
+_LITERAL = re.compile(r"comment|string|heredoc|nowdoc|\Atext\Z")
+_HOLES = ("interpolation", "template_substitution")  # code again
 _FOLLOWS = (
     "",
     ";",
@@ -64,6 +66,22 @@ class Judge:
             n += node.is_error or node.is_missing
             pending += (each for each in node.children if each.has_error or each.is_missing)
         return n
+
+    def in_literal(self, language: str, text: str, at: int) -> bool:
+        """Whether a place of a sound file is within a string or a comment, where white space
+        at the beginning of a line is text and no indentation."""
+        parser = tree_sitter.Parser(_language(*self._grammars[language]))
+        byte, found = len(text[:at].encode()), False
+        node: tree_sitter.Node | None = parser.parse(text.encode()).root_node
+        while node is not None:
+            if node.type in _HOLES:
+                found = False
+            elif _LITERAL.search(node.type):
+                found = True
+            node = next(
+                (each for each in node.children if each.start_byte < byte < each.end_byte), None
+            )
+        return found
 
     def verdict(self, language: str, before: str, text: str, after: str) -> dict[str, Any]:
         """What `text` between `before` and `after` does to the syntax.

@@ -51,14 +51,15 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def table(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """All figures as text; `added` counts the unfinished too."""
+    """All figures as text; `added`, and so what is sound, counts the unfinished too."""
     lines = [
         f"{'gate':5}{'language':12}" + "".join(f"{each:>11}" for each in COLUMNS) + "      sound"
     ]
     for mode, languages in figures.items():
         for name, each in languages.items():
             numbers = "".join(f"{each[column]:>11}" for column in COLUMNS)
-            share = f"{100 * each['sound_share']:.2f} %" if each["sound_share"] is not None else "-"
+            strict = each["sound_share_strict"]
+            share = f"{100 * strict:.2f} %" if strict is not None else "-"
             lines.append(f"{mode:5}{name:12}{numbers}{share:>11}")
     return "\n".join(lines)
 
@@ -69,8 +70,9 @@ def offenders(mode: str, rows: Sequence[Row]) -> Iterator[str]:
         if not row["n_chars"]:
             continue
         wrong = [name for name in ("repeats_below", "misplaced") if row[name]]
-        if row["added"] and not row["unfinished"]:
-            wrong.insert(0, f"errors {row['n_before']} -> {row['n_after']}")
+        if row["added"]:
+            goes_on = ", unfinished" if row["unfinished"] else ""
+            wrong.insert(0, f"errors {row['n_before']} -> {row['n_after']}{goes_on}")
         if wrong:
             yield (
                 f"{mode} {row['name']} {row['path']}@{row['offset']} {row['kind']} "

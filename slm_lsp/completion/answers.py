@@ -196,7 +196,7 @@ class Answers:
             return left
         if check is not None:
             left = await check(
-                left, replace(place, finish=Finish.LENGTH) if ends_anywhere else place
+                left, replace(place, finish=Finish.DEADLINE) if ends_anywhere else place
             )
         return postprocess.put(left, place) if left else RejectReason.BREAKS_SYNTAX
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from slm_lsp.completion.place import Place
-from slm_lsp.context.lines import indent_of, unit_of
+from slm_lsp.context.lines import begins, indent_of, unit_of
 from slm_lsp.text.whitespace import columns
 
 DEFAULT_STEP_COLUMNS = 4
@@ -26,19 +26,34 @@ def fit_start(text: str, place: Place) -> str:
     """Let the first line begin where the document has its lines, and add no second blank."""
     lead = indent_of(text)
     body = text[len(lead) :]
-    if not lead or not body or body.startswith("\n") or _is_prose(place):
+    if not body or body.startswith("\n") or _is_prose(place):
         return text
     line = place.line
+    if line.strip() and not lead:
+        return text
     if line.strip():
         aligned = line[-1:] != " " or line[-2:-1] == " "
         return text if aligned or body.startswith(place.language.line_comments) else body
     here = line + place.context.inferred_indent
+    if _continues(here + lead, body, place):
+        return (indent_of(place.above[-1]) + _unit(place))[len(here) :] + body
     if columns(here + lead) in _levels(place):
         return text
     first, *inner = body.split("\n")
     if all(each.startswith(here + lead) or not each.strip() for each in inner):
         inner = [each[len(lead) :] for each in inner]
     return "\n".join([first, *inner])
+
+
+def _continues(indent: str, body: str, place: Place) -> bool:
+    """Whether a text goes on with the statement that the line above begins, and would not
+    stand deeper than that; where the line above goes on itself, the next stands below it."""
+    if not place.above or not begins(place.language.continued, body):
+        return False
+    last = place.above[-1]
+    begun = not begins(place.language.continued, last) and not _opens_block(last)
+    same = columns(indent) == columns(last) and indent_of(last).startswith(indent)
+    return begun and same and not last.rstrip().endswith((";", "}", ","))
 
 
 def _levels(place: Place) -> set[int]:

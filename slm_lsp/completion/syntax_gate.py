@@ -3,7 +3,8 @@
 Owns: what counts as an error that the text adds, where the text is cut before it, and which
 brackets and quotes are closed instead.
 
-Invariant: pure but for the trial, and total. The result is a piece of the text from its beginning,
+Invariant: pure but for the trial, and total. What the end of a text asks for may never be
+written, so it counts as missing. The result is a piece of the text from its beginning,
 and behind it at most what closes brackets, a quote and a statement at the end of a line. A text
 of which nothing is known when time is over is left as it is.
 
@@ -31,25 +32,6 @@ _OPENS = re.compile(r"[(\[{]\Z")
 _GOES_ON = re.compile(r"(?:(?<!\+)\+|(?<!-)-|[*/%=<>&|^?,]|(?<![\w.])(?:and|or|not|in|is))\Z")
 _OPERAND_END = re.compile(r"[\w)\]}\"'`]\Z")
 _ONLY_CLOSERS = re.compile(r"[)\]};,\s]*\Z")
-# Lines that say nothing without the next, and what may stand there to see whether they are right.
-_WANTS_MORE = (
-    (
-        re.compile(r"\s*(?:\}\s*)?try\b"),
-        ("\n{indent}finally: pass", "finally {{}}", "catch (...) {{}}"),
-    ),
-    (re.compile(r"\s*do\s*\{\Z"), (" while (0);",)),
-    (re.compile(r"\s*match\b"), ("\n{indent}    case _: pass",)),
-    (
-        re.compile(r"\s*(?:@\w|template\s*<|\[\w)"),
-        ("\n{indent}def f(): pass", "\n{indent}void f() {{}}", "\n{indent}class C {{}}"),
-    ),
-)
-# The same for blocks that end with a word.
-_WORD_BLOCK = re.compile(
-    r"(?:\s*(?:begin|case|class|def\w*|for|function|if|local\s+function|module|unless|until|while)"
-    r"\b|.*\b(?:do|else|then|function\s*\(.*\)|do\s*\|.*\|)\Z)"
-)
-_WORD_ENDS = ("\nend", "\n:\nfi", "\n:\ndone")
 
 
 class State(StrEnum):
@@ -74,15 +56,20 @@ class Verdict:
 class _Tail:
     """What closes all that is open behind a piece and that nothing behind the cursor closes.
 
-    `n_written` of it belong in the piece's last line. The piece `opened` some of it itself, and
-    `before_last_line` some of that.
+    `n_written` of it belong in the piece's last line. The piece opened the first `n_own` of it
+    itself, and `before_last_line` some of that.
     """
 
     closers: str
     n_written: int
-    opened: bool
+    n_own: int
     before_last_line: bool
     in_string: bool
+
+    @property
+    def opened(self) -> bool:
+        """Whether the piece itself opened some of it."""
+        return self.n_own > 0
 
     @property
     def may_go_on(self) -> bool:
@@ -131,10 +118,12 @@ class _Gate:
             if look is None:
                 break
             shown, n_errors = self._shown(piece, look, is_whole=piece is text)
-            if shown:
+            if shown and self._adds_none(shown):
                 return _verdict(text, shown)
             baseline = self._trial.look(self._tail("").closers)
-            if n_errors is not None and baseline is not None and n_errors <= baseline.n_errors:
+            if n_errors is None or baseline is None or not self._adds_none(piece):
+                pass
+            elif n_errors <= baseline.n_errors:
                 if n_errors < baseline.n_errors or not baseline.in_line:
                     return _verdict(text, piece)  # its errors are elsewhere
                 # The place is broken and stays so. A piece of what makes it worse is not shown.
@@ -145,6 +134,29 @@ class _Gate:
 
     def _look(self, piece: str, behind: str = "") -> Look | None:
         return self._trial.look(laid_out(piece, self._place) + behind)
+
+    def _adds_none(self, piece: str) -> bool:
+        """Whether a piece as it stands adds no error: what its end asks for may never be written.
+
+        What the user left open may be closed behind it. A missing `;` is no error where time was
+        too short.
+        """
+        tail, users = self._tail(piece), self._tail("").closers
+        if self._compares(piece, "", ""):
+            return True
+        if users and self._compares(piece, tail.closers[tail.n_own :], users):
+            return True
+        is_cut = self._place.finish is Finish.DEADLINE
+        lacks_end = is_cut and self._place.language.blocks is Blocks.BRACES
+        return lacks_end and self._compares(piece, ";", "")
+
+    def _compares(self, piece: str, behind: str, behind_nothing: str) -> bool:
+        """Whether there are no more errors with a piece than without."""
+        now = self._look(piece, behind)
+        if now is None or now.n_errors == 0:
+            return now is not None
+        without = self._trial.look(behind_nothing)
+        return without is not None and now.n_errors <= without.n_errors
 
     def _n_indent(self, piece: str) -> int:
         """How much is put before a piece."""
@@ -193,7 +205,6 @@ class _Gate:
         return "", n_least if opens or not tail.opened else None
 
     def _endings(self, piece: str, tail: _Tail, *, opens: bool) -> Iterator[_Ending]:
-        last = (self._place.line + piece).rpartition("\n")[2]
         written, rest = tail.closers[: tail.n_written], tail.closers[tail.n_written :]
         ends_statement = self._place.language.blocks is Blocks.BRACES
         goes_on = bool(_GOES_ON.search(piece)) and tail.may_go_on
@@ -209,14 +220,6 @@ class _Gate:
         if ends_statement:
             later = opens or (not tail.opened and self._place.finish not in _ENDED)
             yield _Ending(written + ";" + rest, 0 if opens else tail.n_written + 1, later)
-        for line, placeholders in _WANTS_MORE:
-            if line.match(last) and not tail.before_last_line:
-                indent = self._place.context.indent
-                for each in placeholders:
-                    yield _Ending(written + each.format(indent=indent) + rest, 0, True)
-        if self._place.language.blocks is Blocks.UNKNOWN and _WORD_BLOCK.match(last):
-            for each in _WORD_ENDS:
-                yield _Ending(written + each + rest, 0, True)
 
     def _may_close(self, piece: str, tail: _Tail, ending: _Ending) -> bool:
         """Whether a user would expect to see it closed: at the end of a line that the model
@@ -254,7 +257,7 @@ class _Gate:
         return _Tail(
             closers,
             min(in_last, len(closers)),
-            bool(own) or begun,
+            len(own) + begun,
             any(at < newline for at in own),
             bool(mark),
         )
@@ -274,7 +277,7 @@ def _pieces(text: str, place: Place) -> Iterator[str]:
     at = text.rfind("\n")
     while at > 0 and text[:at].strip():
         piece = text[:at].rstrip()
-        if _OPENS.search(piece) or ladder.is_closed(piece, place):
+        if ladder.is_closed(piece, place):
             yield piece
         at = text.rfind("\n", 0, at)
     if not place.context.in_string and not place.context.in_comment:

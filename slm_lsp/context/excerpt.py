@@ -120,6 +120,7 @@ def _of_broken(node: Node, source: bytes, first: int, last: int) -> tuple[list[S
         elif (
             is_list
             and child.is_named
+            and not _says_language(child)
             and not _touches(child, first - NEAR_BYTES, last + NEAR_BYTES)
         ):
             start, end = _line_start(source, child), _line_end(source, child)
@@ -135,7 +136,10 @@ def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
         each is not None and each.type == ","
         for each in (_child(node, begin - 1), _child(node, end))
     )
-    first = _first_line(node, source, range(min(begin, _MAX_STEPS)))
+    n_header = next(
+        (i for i in range(min(begin, _MAX_STEPS), 0, -1) if _says_language(_child(node, i - 1))), 0
+    )
+    first = _first_line(node, source, range(n_header, min(begin, n_header + _MAX_STEPS)))
     last = _last_line(node, source, _beyond(node, begin - 1, -1), 0)
     if first is not None and last is not None and first < last:
         yield first, last
@@ -148,13 +152,19 @@ def _far(node: Node, source: bytes, begin: int, end: int) -> Iterator[Span]:
         yield first, last
 
 
+def _says_language(node: Node | None) -> bool:
+    """Whether what follows is another language without the node: `<?php`."""
+    return node is not None and node.child_count == 0 and node.type.endswith("_tag")
+
+
 def _beyond(node: Node, index: int, step: int) -> int:
     """The first child, going by `step`, that is no longer near."""
     n_near = 0
     while 0 <= index < node.child_count:
         child = _child(node, index)
         assert child is not None
-        n_near += child.end_byte - child.start_byte
+        if not child.is_extra:  # comments end no statement
+            n_near += child.end_byte - child.start_byte
         if n_near > NEAR_BYTES:
             break
         index += step

@@ -41,9 +41,13 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
         return indent_of(above[line_start(above, end) : end])
     previous = next(lines_above(language, above, len(above), found), None)
     if previous is None:
-        return indent_of(following)
+        # A line of a comment whose beginning is missing is indented by that.
+        return indent_of(following) if not begins(r"\*(?:\s|/|$)", following) else ""
     unit = unit_of(language, [*above.split("\n"), *below])
     opened = ends(language.opener_end, previous.last)  # perhaps within brackets
+    if language.blocks is Blocks.WORDS:
+        # Its word opens the block, whatever a bracket in a pattern above seemed to.
+        opened = opened or opens_block(language, previous, found)
     if found.brackets and not opened and _aligns(language, above[found.brackets[-1]], previous):
         return _inside_bracket(language, above, found, following, unit)
     if opens_block(language, previous, found):
@@ -59,8 +63,9 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
         if likely is not None:
             return likely
     if language.blocks is Blocks.BRACES:
-        if _brace_is_missing(language, above, found, following):
-            return indent_of(above[line_start(above, found.brackets[-1]) :])
+        opener = _opener_indent(language, above, found)
+        if opener is not None and _brace_is_missing(language, opener, following):
+            return opener
     else:
         outer = _outer(language, above, found, previous)
         if outer is not None and _is_over(language, previous, outer, following):
@@ -136,12 +141,26 @@ def _aligns(language: Language, bracket: str, previous: Line) -> bool:
     return bracket != "{" and not previous.last.endswith((";", "{"))
 
 
-def _brace_is_missing(language: Language, above: str, found: Scan, following: str) -> bool:
-    """Whether the lines below stand outside of a block that no line closes."""
-    if not found.brackets or not following or following.lstrip().startswith((")", "]", "}")):
+def _opener_indent(language: Language, above: str, found: Scan) -> str | None:
+    """The indentation of the statement that opens the innermost bracket; the bracket itself may
+    stand in a later line of it, indented as its parameters are."""
+    opener: Line | None = None
+    if not found.brackets:
+        return None
+    for line in lines_above(language, above, found.brackets[-1] + 1, found):
+        goes_on = opener is None or begins(language.continued, opener.code)
+        if not goes_on and not ends(language.continues, line.last):
+            break
+        opener = line
+    return opener.indent if opener is not None else None
+
+
+def _brace_is_missing(language: Language, opener: str, following: str) -> bool:
+    """Whether the lines below stand outside of a block, opened by a statement indented by
+    `opener`, that no line closes."""
+    if not following or following.lstrip().startswith((")", "]", "}")):
         return False
     label = begins(language.opener, following) or begins(language.outside, following)
-    opener = above[line_start(above, found.brackets[-1]) :]
     return not label and columns(following) <= columns(opener)
 
 
