@@ -66,6 +66,8 @@ class _Parsed:
     source: bytes
     tree: Tree | None
     n_reports: int
+    # The tree as it was moved last, and the text that it was moved to.
+    moved: tuple[str, Tree] | None = None
 
 
 class SyntaxTrees:
@@ -75,6 +77,13 @@ class SyntaxTrees:
         self._max_documents = max_documents
         self._parsers: dict[str, Parser | None] = {}
         self._parsed: OrderedDict[str, _Parsed] = OrderedDict()
+        self._encoded = ("", b"")
+
+    def source(self, text: str) -> bytes:
+        """The text encoded; once, however many ask for it in turn."""
+        if self._encoded[0] != text:
+            self._encoded = text, encode(text)
+        return self._encoded[1]
 
     def tree(
         self,
@@ -113,15 +122,13 @@ class SyntaxTrees:
 
     def moved(self, snapshot: DocumentSnapshot) -> tuple[Tree, bytes] | None:
         """The last tree with its nodes where they are in this snapshot, and the snapshot's
-        source; right but for what was typed since. Nothing is parsed, nothing is kept."""
+        source; right but for what was typed since. Nothing is parsed."""
         known = self._parsed.get(snapshot.uri)
         if known is None or known.tree is None or known.language != snapshot.language:
             return None
         if known.text == snapshot.text:
             return known.tree, known.source
-        source, tree = encode(snapshot.text), known.tree.copy()
-        apply_edit(tree, known.source, source, edit_between(known.source, source))
-        return tree, source
+        return self._moved(known, known.tree, snapshot.text), self.source(snapshot.text)
 
     def apart(
         self, language: str, source: bytes, stop: Callable[[], bool] | None = None
@@ -143,12 +150,10 @@ class SyntaxTrees:
         stop: Callable[[], bool] | None,
         hurried: bool,
     ) -> Tree | None:
-        source = encode(snapshot.text)
+        source = self.source(snapshot.text)
         old = None
         if known is not None and known.tree is not None:
-            # A copy, as editing changes a tree in place and callers hold the old one.
-            old = known.tree.copy()
-            apply_edit(old, known.source, source, edit_between(known.source, source))
+            old = self._moved(known, known.tree, snapshot.text)
             if hurried and known.n_reports > HURRIED_REPORTS:
                 return old
         stopped = False
@@ -169,6 +174,15 @@ class SyntaxTrees:
         while len(self._parsed) > self._max_documents:
             self._parsed.popitem(last=False)
         return tree
+
+    def _moved(self, known: _Parsed, tree: Tree, text: str) -> Tree:
+        """The known tree with its nodes where they are in the text."""
+        if known.moved is None or known.moved[0] != text:
+            # A copy, as editing changes a tree in place and callers hold the old one.
+            moved, source = tree.copy(), self.source(text)
+            apply_edit(moved, known.source, source, edit_between(known.source, source))
+            known.moved = text, moved
+        return known.moved[1]
 
     def _parser(self, language_id: str) -> Parser | None:
         language = language_of(language_id)
