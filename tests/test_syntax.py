@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -315,3 +316,30 @@ def test_no_grammar_is_imported_before_the_first_tree() -> None:
         "sys.exit(any(name.startswith('tree_sitter') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_edit_is_found_and_its_text_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trees = SyntaxTrees()
+    lines = [f"value_{i} = compute({i})" for i in range(3_000)]
+    trees.tree(snapshot("\n".join(lines)))
+    counts = {"encode": 0, "edit_between": 0}
+    for name in counts:
+        call = getattr(syntax, name)
+
+        def counted(*args: object, name: str = name, call: Callable[..., Any] = call) -> Any:
+            counts[name] += 1
+            return call(*args)
+
+        monkeypatch.setattr(syntax, name, counted)
+    lines[1_500] += " + 1"
+    edited = snapshot("\n".join(lines))
+    # The context's hurried tree, the look at a text's syntax, and what is caught up with.
+    hurried = trees.tree(edited, lambda: True, hurried=True)
+    moved = trees.moved(edited)
+    assert hurried is not None
+    assert moved is not None
+    assert moved[1] == trees.source(edited.text) == edited.text.encode()
+    tree = trees.tree(edited)
+    assert tree is not None
+    assert counts == {"encode": 1, "edit_between": 1}
+    assert shape(tree.root_node) == shape(full(edited.text, "python").root_node)
