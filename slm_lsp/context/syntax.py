@@ -65,6 +65,7 @@ class _Parsed:
     text: str
     source: bytes
     tree: Tree | None
+    # Of the parse; more where one shortly before took more, as the next may.
     n_reports: int
     # The tree as it was moved last, and the text that it was moved to.
     moved: tuple[str, Tree] | None = None
@@ -97,7 +98,7 @@ class SyntaxTrees:
         `stop` is asked every few dozen microseconds and ends the parse when true. The answer
         is then the last tree, moved to where its nodes are now: right but for what was typed
         since. The next call goes on from the last one, too. If `hurried`, a document whose
-        last parse was long is not parsed at all but answered in that way at once.
+        last parses were long is not parsed at all but answered in that way at once.
         """
         snapshot = without_magic(snapshot)
         known = self._parsed.get(snapshot.uri)
@@ -165,10 +166,13 @@ class SyntaxTrees:
 
         tree, n_reports = _run(parser, source, old, asked_to_stop)
         if tree is None and stopped:
+            if hurried and known is not None:  # nor would the next such call have the time
+                known.n_reports = max(known.n_reports, HURRIED_REPORTS + 1)
             return old
         if tree is None:
             source = b""
-        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_reports)
+        n_expected = _n_expected(n_reports, known.n_reports if known is not None else None)
+        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_expected)
         self._parsed[snapshot.uri] = parsed
         self._parsed.move_to_end(snapshot.uri)
         while len(self._parsed) > self._max_documents:
@@ -309,6 +313,18 @@ def _run(
         # An ended parse would otherwise be resumed with the next text.
         parser.reset()
         return None, reports
+
+
+def _n_expected(n_reports: int, before: int | None) -> int:
+    """How often a parser may report the next time, after `n_reports` now and `before` until then.
+
+    Who types breaks the syntax with one key and mends it with the next: after a short parse a
+    long one may follow, and to begin it in vain costs a request a millisecond. A first parse
+    reads all of a text and says little of what an edit costs.
+    """
+    if before is None:
+        return min(n_reports, HURRIED_REPORTS + 1)
+    return max(n_reports, before // 2)
 
 
 def _unsuitable(text: str) -> bool:
