@@ -160,10 +160,12 @@ class Preparer:
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
+        # A request that comes while it is parsed waits for no more than what cannot give way.
+        if self.workspace is not None:
+            self._submit(self.workspace.follow, snapshot)
         self._submit(self._parse, snapshot)
         self._submit(self._index, snapshot)
         if self.workspace is not None:
-            self._submit(self.workspace.follow, snapshot)
             self._submit(self._advance, self.workspace)
 
     def forget(self, uri: str) -> None:
