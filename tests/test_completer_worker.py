@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from completer_scene import BUDGET_MS, Scene, failing
@@ -21,7 +21,10 @@ from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import PARSE_SHARE, Preparer
 from slm_lsp.context import extract as extraction
 from slm_lsp.context.syntax import SyntaxTrees
-from slm_lsp.types import Generation
+from slm_lsp.types import DocumentSnapshot, Generation
+
+if TYPE_CHECKING:
+    from slm_lsp.workspace.source import WorkspaceSource
 
 
 @pytest.fixture
@@ -213,3 +216,21 @@ async def test_a_document_that_cannot_be_parsed_is_logged(
     scene.completer.opened(scene.request().snapshot)
     assert (await scene.complete()).reject is RejectReason.INTERNAL_ERROR
     assert sum("broken grammar" in (each.exc_text or "") for each in caplog.records) == 2
+
+
+def test_what_cannot_give_way_is_done_before_a_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Workspace:
+        is_waiting = False
+
+        def follow(self, _snapshot: DocumentSnapshot) -> None:
+            done.append("workspace")
+
+    preparer = Preparer(workspace=cast("WorkspaceSource", Workspace()))
+    monkeypatch.setattr(preparer, "_parse", lambda _: done.append("parse"))
+    monkeypatch.setattr(preparer, "_index", lambda _: done.append("index"))
+    preparer.follow(DocumentSnapshot("file:///a.py", 1, "python", "x"))
+    preparer._worker.submit(lambda: None).result()
+    preparer.close()
+    assert done == ["workspace", "parse", "index"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slm_lsp.context import suites
 from slm_lsp.context.extract import MAX_BEFORE, extract
 from slm_lsp.context.languages import LANGUAGES
+from slm_lsp.context.lines import Line, lines_above
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.types import CompletionContext, DocumentSnapshot, Want
 
@@ -519,3 +523,18 @@ def test_a_stopped_parse_falls_back_to_the_text() -> None:
     assert stopped.scope == ("A", "f")
     for field in fields(CompletionContext):
         assert getattr(stopped, field.name) == getattr(whole, field.name)
+
+
+def test_what_stands_above_a_line_in_no_block_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Line] = []
+
+    def counted(*args: Any) -> Iterator[Line]:
+        for line in lines_above(*args):
+            read.append(line)
+            yield line
+
+    monkeypatch.setattr(suites, "lines_above", counted)
+    functions = "".join(f"def f{i}(x):\n    y = x\n    return y\n\n\n" for i in range(30))
+    context = at_cursor(functions + "def last(x):\n    y = x\n<CURSOR>\n    return y\n", "python")
+    assert context.inferred_indent == "    "
+    assert [line.code for line in read] == ["y = x", "def last(x):"]

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slm_lsp.completion.brackets import open_quote, scan
-from slm_lsp.context import languages
+from slm_lsp.context import foreign, languages
 from slm_lsp.context.extract import extract
 from slm_lsp.context.foreign import MAX_LOOK
 from slm_lsp.context.languages import FOLDER, LANGUAGES, UNKNOWN, Language, language_of
@@ -457,6 +457,25 @@ def test_a_file_holds_what_it_may(language: str) -> None:
         assert each.language or "(?P<language>" in each.opens
         assert not each.language or language_of(each.language) is not UNKNOWN
     assert set(known.queries) <= {"definitions", "imports"}
+
+
+def test_what_begins_a_text_is_not_searched_for_in_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[tuple[str, int, int]] = []
+
+    class Pattern:
+        def match(self, _text: str, start: int, end: int) -> None:
+            tried.append(("match", start, end))
+
+        def finditer(self, _text: str, start: int, end: int) -> list[re.Match[str]]:
+            tried.append(("search", start, end))
+            return []
+
+    monkeypatch.setattr(foreign, "_events", lambda _language: Pattern())
+    for offset in (100, MAX_LOOK + 1):
+        assert foreign.stretch_at(language_of("python"), "x = 1\n" * MAX_LOOK, offset) is None
+    assert tried == [("match", 0, 100)]
 
 
 def test_every_file_is_named_and_every_name_has_a_file() -> None:

@@ -170,9 +170,17 @@ def test_what_asks_by_itself_is_shown_no_more_than_who_asks(place: Place, says: 
     assert isinstance(shown, RejectReason) or shown.strip() not in (*"abc,;:.",)
 
 
+def test_the_lines_around_a_place_are_taken_apart_once() -> None:
+    place = Place.of(CompletionContext("a = 1\n\nb = 2\nc", " = 3\n\nd = 4\n"), Finish.EOS)
+    assert (place.above, place.below) == (("a = 1", "b = 2"), ("d = 4",))
+    later = replace(place, finish=Finish.LENGTH)
+    assert later.above is place.above
+    assert later.below is place.below
+
+
 def test_a_cursor_within_a_line_end() -> None:
     place = Place.of(CompletionContext("x = 1\r", "\ny = 2\r\n"), Finish.EOS)
-    assert (place.line, place.rest, place.below) == ("x = 1", "", ["y = 2"])
+    assert (place.line, place.rest, place.below) == ("x = 1", "", ("y = 2",))
 
 
 def test_only_what_is_near_is_looked_at() -> None:

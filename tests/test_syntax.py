@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -274,6 +275,43 @@ def test_a_hurried_call_does_not_repeat_a_long_parse(n_lines: int, is_parsed: bo
     check(trees.tree(snapshot(longer)), longer, "python")
 
 
+def test_hurried_calls_wait_until_parses_are_short_again() -> None:
+    trees, text = SyntaxTrees(), "xyz = 1\n" * 200
+
+    def asks(text: str) -> bool:
+        """Whether a hurried call parses the text, which is caught up with afterwards."""
+        n_asked = 0
+
+        def stop() -> bool:
+            nonlocal n_asked
+            n_asked += 1
+            return False
+
+        assert trees.tree(snapshot(text), stop, hurried=True) is not None
+        check(trees.tree(snapshot(text)), text, "python")
+        return n_asked > 0
+
+    trees.tree(snapshot(text))
+    longer = text + "y = [\n" + "    1,\n" * 4_000 + "]\n"
+    assert asks(text + "a")
+    assert asks(longer)  # which nobody could know
+    after = [asks(longer + "b" * n) for n in range(1, 12)]
+    assert (after[:2], after[-1]) == ([False, False], True)
+    assert after == sorted(after)
+    # What could not be done in time once is not begun again before it was caught up with.
+    edited = longer + "c" * 20
+    assert trees.tree(snapshot(edited), lambda: True, hurried=True) is not None
+    n_asked = 0
+
+    def counting() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return True
+
+    trees.tree(snapshot(edited + "\nd = 1"), counting, hurried=True)
+    assert n_asked == 0
+
+
 def test_nodes_at_go_outwards_from_the_byte_before() -> None:
     tree = full("def f(x):\n    return x\n", "python")
     types = [node.type for node in nodes_at(tree, len("def f(x):\n    return"))]
@@ -315,3 +353,30 @@ def test_no_grammar_is_imported_before_the_first_tree() -> None:
         "sys.exit(any(name.startswith('tree_sitter') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_edit_is_found_and_its_text_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trees = SyntaxTrees()
+    lines = [f"value_{i} = compute({i})" for i in range(3_000)]
+    trees.tree(snapshot("\n".join(lines)))
+    counts = {"encode": 0, "edit_between": 0}
+    for name in counts:
+        call = getattr(syntax, name)
+
+        def counted(*args: object, name: str = name, call: Callable[..., Any] = call) -> Any:
+            counts[name] += 1
+            return call(*args)
+
+        monkeypatch.setattr(syntax, name, counted)
+    lines[1_500] += " + 1"
+    edited = snapshot("\n".join(lines))
+    # The context's hurried tree, the look at a text's syntax, and what is caught up with.
+    hurried = trees.tree(edited, lambda: True, hurried=True)
+    moved = trees.moved(edited)
+    assert hurried is not None
+    assert moved is not None
+    assert moved[1] == trees.source(edited.text) == edited.text.encode()
+    tree = trees.tree(edited)
+    assert tree is not None
+    assert counts == {"encode": 1, "edit_between": 1}
+    assert shape(tree.root_node) == shape(full(edited.text, "python").root_node)

@@ -210,6 +210,23 @@ def test_a_reader_says_that_it_is_broken(scene: WorkspaceScene) -> None:
     assert reader.broken
 
 
+def test_half_a_search_is_not_ranked(scene: WorkspaceScene) -> None:
+    scene.build()
+    reader = IndexReader(scene.index)
+    reader.refresh()
+    n_before, n_asked = reader.n_queries, 0
+
+    def stop() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked > 1
+
+    reader.stop = stop
+    assert reader.like(["PARSE_everything", "Loader"], 10) == []
+    assert reader.n_queries - n_before == 1
+    reader.close()
+
+
 def test_a_locked_index_has_no_answers_for_now(scene: WorkspaceScene) -> None:
     scene.build()
     writer = sqlite3.connect(scene.index, isolation_level=None)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workspace_scene import WorkspaceScene, write
 
+from slm_lsp.workspace import pieces
 from slm_lsp.workspace.identifiers import dice, token_set
 from slm_lsp.workspace.names import names_near, similar_to
 from slm_lsp.workspace.pieces import (
@@ -461,3 +462,19 @@ def test_all_of_a_machine_is_no_workspace(tmp_path: Path) -> None:
     uris = ["file:///", Path.home().as_uri(), tmp_path.as_uri(), "untitled:x"]
     source.set_folder_uris(uris)
     assert source.folders == (tmp_path,)
+
+
+def test_typing_takes_apart_the_line_that_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(text: str) -> frozenset[str]:
+        read.append(text)
+        return token_set(text)
+
+    monkeypatch.setattr(pieces, "token_set", counted)
+    pieces._remembered.cache_clear()
+    above = "".join(f"value_{i} = compute_{i}()\n" for i in range(100))
+    pieces.likeness(above + "tot", "")
+    assert len(read) == 101
+    pieces.likeness(above + "tota", "\n")
+    assert read[101:] == ["tota", ""]

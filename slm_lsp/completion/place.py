@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slm_lsp.context.languages import UNKNOWN, Language
 from slm_lsp.text.whitespace import unix_lines
@@ -67,11 +68,17 @@ class Place:
         return self.after.partition("\n")[0]
 
     @property
-    def below(self) -> list[str]:
+    def below(self) -> tuple[str, ...]:
         """The lines below the cursor's that hold something."""
-        return [line for line in self.after.split("\n")[1:] if line.strip()]
+        return _filled_lines(self.after[len(self.rest) :])
 
     @property
-    def above(self) -> list[str]:
+    def above(self) -> tuple[str, ...]:
         """The lines above the cursor's that hold something."""
-        return [line for line in self.before.split("\n")[:-1] if line.strip()]
+        return _filled_lines(self.before[: self.before.rfind("\n") + 1])
+
+
+@lru_cache(maxsize=8)
+def _filled_lines(text: str) -> tuple[str, ...]:
+    """The lines of a text that hold something; most filters of an answer ask for the same."""
+    return tuple(line for line in text.split("\n") if line.strip())

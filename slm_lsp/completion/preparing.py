@@ -160,10 +160,12 @@ class Preparer:
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
+        # A request that comes while it is parsed waits for no more than what cannot give way.
+        if self.workspace is not None:
+            self._submit(self.workspace.follow, snapshot)
         self._submit(self._parse, snapshot)
         self._submit(self._index, snapshot)
         if self.workspace is not None:
-            self._submit(self.workspace.follow, snapshot)
             self._submit(self._advance, self.workspace)
 
     def forget(self, uri: str) -> None:
@@ -287,10 +289,15 @@ class Preparer:
         self.index.update(snapshot.uri, snapshot.text, self._busy)
 
     def _advance(self, workspace: WorkspaceSource) -> None:
+        stopped = False
+
         def stop() -> bool:
-            # Python lets a thread compute for 5 ms while the event loop waits to go on.
+            nonlocal stopped
+            # Python lets a thread compute for milliseconds while the event loop waits to go on.
             time.sleep(0)
-            return self._busy()
+            # For good: what was left out for it must not be taken for all there is.
+            stopped = stopped or self._busy()
+            return stopped
 
         if workspace.is_waiting and not stop():
             workspace.advance(stop)

@@ -118,8 +118,10 @@ class TokenIndex:
         for document, begin, end in self._regions(uri, row):
             for at in _places(document.codes, seed, begin, end):
                 n = _n_matching(document.codes, at, begin, context)
+                if best is not None and n <= best.n_tokens:
+                    continue
                 match = Match(document, at, n)
-                if (best is None or n > best.n_tokens) and fits(match):
+                if fits(match):
                     best = match
         return best
 

@@ -16,7 +16,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from zlib import crc32
 
 from slm_lsp.secrets.redaction import redact_lines
@@ -120,9 +120,8 @@ class DocumentTokens:
     def token_at(self, at: int) -> re.Match[str] | None:
         """The token in its line; None for the line's end."""
         row = self.row_at(at)
-        n_before = at - self.start_of(row)
-        found = TOKEN.finditer(self.lines[row])
-        return next((each for i, each in enumerate(found) if i == n_before), None)
+        n_before = at - self._row_starts()[row]
+        return next(islice(TOKEN.finditer(self.lines[row]), n_before, None), None)
 
     def _row_starts(self) -> list[int]:
         if self._starts is None:

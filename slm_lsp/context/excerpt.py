@@ -32,6 +32,8 @@ _MIN_CHILDREN = 6
 _MAX_BROKEN = 3_000
 # How many siblings are looked at to find one that ends its line.
 _MAX_STEPS = 12
+# How much is looked at in turn for what is not white space.
+_STRETCH_BYTES = 4_096
 _ENDS_LINE = re.compile(rb"[ \t]*[,;]?[ \t\r]*(?:\n|\Z)")
 
 Span = tuple[int, int]
@@ -49,10 +51,9 @@ def around(tree: Tree, source: bytes, at: int) -> Excerpt:
     """The excerpt for the byte offset `at`."""
     if len(source) <= SMALL_BYTES:
         return _excerpt(source, at, ())
-    head = source[:at].rstrip()
-    first = max(0, len(head) - 1)
-    last = at + len(source[at:]) - len(source[at:].lstrip()) + 1
-    here = head.rfind(b"\n") + 1, at + max(source[at:].find(b"\n"), 0)
+    head_end = _code_before(source, at)
+    first, last = max(0, head_end - 1), _code_behind(source, at) + 1
+    here = source.rfind(b"\n", 0, head_end) + 1, max(source.find(b"\n", at), at)
     dropped: list[Span] = []
     pending = [tree.root_node]
     while pending:
@@ -70,6 +71,28 @@ def around(tree: Tree, source: bytes, at: int) -> Excerpt:
         dropped += (each for each in spans if each[1] <= here[0] or each[0] > here[1])
         pending += inner
     return _excerpt(source, at, sorted(dropped))
+
+
+def _code_before(source: bytes, at: int) -> int:
+    """The end of what is not white space before `at`."""
+    while at > 0:
+        near = source[max(0, at - _STRETCH_BYTES) : at]
+        code = near.rstrip()
+        at += len(code) - len(near)
+        if code:
+            break
+    return at
+
+
+def _code_behind(source: bytes, at: int) -> int:
+    """The beginning of what is not white space from `at` on."""
+    while at < len(source):
+        near = source[at : at + _STRETCH_BYTES]
+        code = near.lstrip()
+        at += len(near) - len(code)
+        if code:
+            break
+    return at
 
 
 def _excerpt(source: bytes, at: int, dropped: list[Span] | tuple[()]) -> Excerpt:

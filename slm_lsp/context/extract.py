@@ -162,13 +162,15 @@ def _parse(
     trees: SyntaxTrees | None,
     stop: Callable[[], bool] | None,
 ) -> _Tree | None:
-    tree = trees.tree(snapshot, stop, hurried=stop is not None) if trees is not None else None
+    if trees is None:
+        return None
+    tree = trees.tree(snapshot, stop, hurried=stop is not None)
     if tree is None:
         return None
     at = byte_offset(snapshot.text, offset)
     near = snapshot.text[max(0, offset - MAX_BEFORE) : offset]
     last_code = at - len(encode(near[len(near.rstrip()) :]))
-    return _Tree(tree, encode(snapshot.text), at, last_code)
+    return _Tree(tree, trees.source(snapshot.text), at, last_code)
 
 
 def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Place:

@@ -34,8 +34,11 @@ def stretch_at(language: Language, text: str, offset: int) -> Stretch | None:
     """The stretch of another language that holds the offset."""
     if not language.embedded:
         return None
+    start = max(0, offset - MAX_LOOK)
+    if _at_start_only(language) and (start or not _events(language).match(text, 0, offset)):
+        return None  # a search would try it at every character
     begun: tuple[Embedded, re.Match[str]] | None = None
-    for match in _events(language).finditer(text, max(0, offset - MAX_LOOK), offset):
+    for match in _events(language).finditer(text, start, offset):
         index = int((match.lastgroup or "_0")[1:])
         opens = (match.lastgroup or "").startswith("o")
         if opens:
@@ -77,7 +80,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.MULTILINE | re.IGNORECASE)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
+def _at_start_only(language: Language) -> bool:
+    """Whether stretches of other languages begin where the text does, as a notebook's cells do."""
+    return all(each.opens.startswith(r"\A") for each in language.embedded)
+
+
+@lru_cache(maxsize=64)
 def _events(language: Language) -> re.Pattern[str]:
     """Whatever begins or ends a stretch; the group says which of the language's it is."""
     parts = []

@@ -113,7 +113,8 @@ def unit_of(language: Language, lines: Sequence[str]) -> str:
     """One step of indentation, as most blocks in the lines have it."""
     votes: Counter[str] = Counter()
     smallest = ""
-    above = ""
+    above = before = ""
+    outside = language.outside
     for line in lines:
         stripped = line.strip()
         # A label may stand anywhere, too.
@@ -122,22 +123,26 @@ def unit_of(language: Language, lines: Sequence[str]) -> str:
             and ":" in stripped
             and begins(language.opener, stripped)
         )
-        if not stripped or label or begins(language.outside, stripped):
+        if not stripped or label or (outside and begins(outside, stripped)):
             continue
-        own = indent_of(line)
-        before = indent_of(above)
-        step, end = own[len(before) :], above.rstrip()[-1:]
-        opened = ends(language.opener_end, above.rstrip()) or (
-            language.blocks is Blocks.WORDS and begins(language.opener, above)
-        )
-        above = line
-        if step and own.startswith(before) and (opened or end in (":", "{", "(", "[")):
-            votes[step] += 1
+        own, last = indent_of(line), above
+        if len(own) > len(before) and own.startswith(before) and _opens(language, last):
+            votes[own[len(before) :]] += 1
+        above, before = line, own
         # A line after a comma may stand anywhere.
-        if own and end != "," and (not smallest or len(own) < len(smallest)):
+        is_smaller = own and (not smallest or len(own) < len(smallest))
+        if is_smaller and last.rstrip()[-1:] != ",":
             smallest = own
     if votes:
         return votes.most_common(1)[0][0]
     if smallest.startswith("\t"):
         return "\t"
     return smallest if 1 < len(smallest) <= _MAX_UNIT else language.unit
+
+
+def _opens(language: Language, line: str) -> bool:
+    """Whether what stands deeper below a line may do so because a block or bracket is opened."""
+    said = line.rstrip()
+    if said.endswith((":", "{", "(", "[")) or ends(language.opener_end, said):
+        return True
+    return language.blocks is Blocks.WORDS and begins(language.opener, line)

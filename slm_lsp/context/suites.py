@@ -54,7 +54,7 @@ def indent_between(
     language: Language, above: str, found: Scan, below: Sequence[str], unit: str
 ) -> str:
     """The indentation of a statement between two others, the upper opening no block."""
-    lines = list(lines_above(language, above, len(above), found))
+    lines = list(_to_top_level(lines_above(language, above, len(above), found)))
     n_blank = above[len(above.rstrip()) :].count("\n") - 1
     gap = _Gap(lines, list(_blocks(lines)), below, n_blank, unit)
     begun = begins(_DOCSTRING, lines[0].code)  # a function that is a docstring so far
@@ -75,6 +75,14 @@ def indent_between(
     elif following == columns(indent):
         return outer if _divider_is_missing(gap) else indent
     return indent if following >= columns(indent) else _before_dedent(gap, indent)
+
+
+def _to_top_level(lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines up to the first that stands in no block: those above it say nothing."""
+    for line in lines:
+        yield line
+        if line.code and not line.indent:
+            return
 
 
 def _blocks(lines: Sequence[Line]) -> Iterator[Line]:

@@ -65,7 +65,10 @@ class _Parsed:
     text: str
     source: bytes
     tree: Tree | None
+    # Of the parse; more where one shortly before took more, as the next may.
     n_reports: int
+    # The tree as it was moved last, and the text that it was moved to.
+    moved: tuple[str, Tree] | None = None
 
 
 class SyntaxTrees:
@@ -75,6 +78,13 @@ class SyntaxTrees:
         self._max_documents = max_documents
         self._parsers: dict[str, Parser | None] = {}
         self._parsed: OrderedDict[str, _Parsed] = OrderedDict()
+        self._encoded = ("", b"")
+
+    def source(self, text: str) -> bytes:
+        """The text encoded; once, however many ask for it in turn."""
+        if self._encoded[0] != text:
+            self._encoded = text, encode(text)
+        return self._encoded[1]
 
     def tree(
         self,
@@ -88,7 +98,7 @@ class SyntaxTrees:
         `stop` is asked every few dozen microseconds and ends the parse when true. The answer
         is then the last tree, moved to where its nodes are now: right but for what was typed
         since. The next call goes on from the last one, too. If `hurried`, a document whose
-        last parse was long is not parsed at all but answered in that way at once.
+        last parses were long is not parsed at all but answered in that way at once.
         """
         snapshot = without_magic(snapshot)
         known = self._parsed.get(snapshot.uri)
@@ -113,15 +123,13 @@ class SyntaxTrees:
 
     def moved(self, snapshot: DocumentSnapshot) -> tuple[Tree, bytes] | None:
         """The last tree with its nodes where they are in this snapshot, and the snapshot's
-        source; right but for what was typed since. Nothing is parsed, nothing is kept."""
+        source; right but for what was typed since. Nothing is parsed."""
         known = self._parsed.get(snapshot.uri)
         if known is None or known.tree is None or known.language != snapshot.language:
             return None
         if known.text == snapshot.text:
             return known.tree, known.source
-        source, tree = encode(snapshot.text), known.tree.copy()
-        apply_edit(tree, known.source, source, edit_between(known.source, source))
-        return tree, source
+        return self._moved(known, known.tree, snapshot.text), self.source(snapshot.text)
 
     def apart(
         self, language: str, source: bytes, stop: Callable[[], bool] | None = None
@@ -143,12 +151,10 @@ class SyntaxTrees:
         stop: Callable[[], bool] | None,
         hurried: bool,
     ) -> Tree | None:
-        source = encode(snapshot.text)
+        source = self.source(snapshot.text)
         old = None
         if known is not None and known.tree is not None:
-            # A copy, as editing changes a tree in place and callers hold the old one.
-            old = known.tree.copy()
-            apply_edit(old, known.source, source, edit_between(known.source, source))
+            old = self._moved(known, known.tree, snapshot.text)
             if hurried and known.n_reports > HURRIED_REPORTS:
                 return old
         stopped = False
@@ -160,15 +166,27 @@ class SyntaxTrees:
 
         tree, n_reports = _run(parser, source, old, asked_to_stop)
         if tree is None and stopped:
+            if hurried and known is not None:  # nor would the next such call have the time
+                known.n_reports = max(known.n_reports, HURRIED_REPORTS + 1)
             return old
         if tree is None:
             source = b""
-        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_reports)
+        n_expected = _n_expected(n_reports, known.n_reports if known is not None else None)
+        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_expected)
         self._parsed[snapshot.uri] = parsed
         self._parsed.move_to_end(snapshot.uri)
         while len(self._parsed) > self._max_documents:
             self._parsed.popitem(last=False)
         return tree
+
+    def _moved(self, known: _Parsed, tree: Tree, text: str) -> Tree:
+        """The known tree with its nodes where they are in the text."""
+        if known.moved is None or known.moved[0] != text:
+            # A copy, as editing changes a tree in place and callers hold the old one.
+            moved, source = tree.copy(), self.source(text)
+            apply_edit(moved, known.source, source, edit_between(known.source, source))
+            known.moved = text, moved
+        return known.moved[1]
 
     def _parser(self, language_id: str) -> Parser | None:
         language = language_of(language_id)
@@ -295,6 +313,18 @@ def _run(
         # An ended parse would otherwise be resumed with the next text.
         parser.reset()
         return None, reports
+
+
+def _n_expected(n_reports: int, before: int | None) -> int:
+    """How often a parser may report the next time, after `n_reports` now and `before` until then.
+
+    Who types breaks the syntax with one key and mends it with the next: after a short parse a
+    long one may follow, and to begin it in vain costs a request a millisecond. A first parse
+    reads all of a text and says little of what an edit costs.
+    """
+    if before is None:
+        return min(n_reports, HURRIED_REPORTS + 1)
+    return max(n_reports, before // 2)
 
 
 def _unsuitable(text: str) -> bool:

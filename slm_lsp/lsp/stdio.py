@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 # What the engine may take to end: a native step, but not the rest of a download.
 EXIT_PATIENCE_S = 1.0
 GC_WHILE_STARTING = (5_000, 1_000, 1_000)
+# How long the event loop may have to wait while another thread computes; Python's own 5 ms are
+# all that a request should take of us. It seldom computes for so long itself.
+SWITCH_INTERVAL_S = 0.001
 
 
 def serve(config: Config, problems: list[str]) -> int:
@@ -58,6 +61,7 @@ def serve(config: Config, problems: list[str]) -> int:
             memory.save()
             return _start_engine(config, on_state, on_progress)
 
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         trace = Trace(Path(config.trace) if config.trace else None)
         server = SlmServer(
             config,

@@ -2,8 +2,9 @@
 
 Owns: windows of a text, the fusion of ranked lists, and the rules for what is too alike.
 
-Invariant: pure and deterministic: the same lists give the same pieces in the same order. No piece
-is nearly what is around the cursor, no two are nearly the same, and together they fit.
+Invariant: deterministic, and pure but for a bounded memory of lines: the same lists give the same
+pieces in the same order. No piece is nearly what is around the cursor, no two are nearly the same,
+and together they fit.
 
 Threads: any.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slm_lsp.workspace.identifiers import contained, dice, token_set
 
@@ -25,6 +27,8 @@ MAX_PIECES = 12
 LIKE_CURSOR, LIKE_EACH_OTHER, WITHIN_CURSOR = 0.5, 0.9, 0.8
 # So few different words may all stand around the cursor by chance.
 FEW_WORDS = 6
+# Lines around cursors whose words are remembered; longer ones change with every key typed in them.
+MAX_LINES_KEPT, MAX_KEPT_CHARS = 2048, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
     around = f"{prefix}{suffix}"
     lines = around.split("\n")
     # Compared with as much text as a piece is, too: a set of words is alike only to one as large.
-    of_lines = [token_set(line) for line in lines]
+    of_lines = [_words_in_line(line) for line in lines]
     parts = [
         frozenset[str]().union(*of_lines[start : start + WINDOW_LINES])
         for start in range(0, max(1, len(lines) - STEP_LINES), STEP_LINES)
@@ -116,6 +120,16 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
         return is_long_window and contained(piece.words, everything) > WITHIN_CURSOR
 
     return is_too_alike
+
+
+def _words_in_line(line: str) -> frozenset[str]:
+    return token_set(line) if len(line) > MAX_KEPT_CHARS else _remembered(line)
+
+
+@lru_cache(MAX_LINES_KEPT)
+def _remembered(line: str) -> frozenset[str]:
+    """Of the lines around a place, typing changes one."""
+    return token_set(line)
 
 
 def _tells_the_same(piece: Piece, other: Piece) -> bool:

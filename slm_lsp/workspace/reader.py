@@ -150,14 +150,14 @@ class IndexReader:
     def like(self, words: Iterable[str], limit: int) -> list[Indexed]:
         """The files that share most of what is rare among the words, the best first.
 
-        As BM25 has it where a word counts once a file.
+        As BM25 has it where a word counts once a file. None once `stop` is true.
         """
         if not self._has_words:
             return []
         scores: dict[int, float] = {}
         for word in words:
             if self.stop():
-                break
+                return []  # what waits for us should not wait for the ranking of half of it
             rows = self._rows(
                 "select rowid from words where words match ? limit ?",
                 (f'"{word}"', MAX_FILES_A_WORD + 1),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -96,6 +97,7 @@ class Roots:
             root.reader.close()
 
 
+@lru_cache(256)
 def path_of(uri: str) -> Path | None:
     """The file that a URI names; None if it names none."""
     try:
