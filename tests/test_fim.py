@@ -18,6 +18,7 @@ from slm_lsp.types import (
     ModelInfo,
     Prompt,
     Special,
+    Start,
     StopRule,
     Text,
     Want,
@@ -265,20 +266,6 @@ def test_a_prefix_that_ends_at_a_sentinel(marked: str, expect: str, indent: str)
 )
 def test_a_suffix_that_is_a_file(marked: str, expect: str, heal: str) -> None:
     check(SUFFIX_AS_FILE, marked, expect, heal)
-
-
-@pytest.mark.parametrize(
-    ("marked", "blank"),
-    [
-        ("<CURSOR>", True),
-        ("a\n<CURSOR>", True),
-        ("a\n \t<CURSOR> \r\nb", True),
-        ("a\nb<CURSOR>\n", False),
-        ("a\n<CURSOR>)\n", False),
-    ],
-)
-def test_a_blank_line_wants_text(marked: str, blank: bool) -> None:
-    assert fim.build(QWEN, context(marked), STOP, 7).fresh_line is blank
 
 
 @pytest.mark.parametrize(

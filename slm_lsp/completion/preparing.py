@@ -32,6 +32,7 @@ from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.prompt.redacted import without_secrets
+from slm_lsp.prompt.start import start_of
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -339,8 +340,8 @@ def _prompt(
     n_typed = None if n_typed is None else n_shown
     stop = fim.stop_rule(context, config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
-    # What is blank in the document may not be to the anchor, and the other way round.
-    return replace(prompt, fresh_line=fim.is_on_blank_line(context))
+    # By the document: what is blank there may not be to the anchor, and the other way round.
+    return replace(prompt, start=start_of(context))
 
 
 async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:
