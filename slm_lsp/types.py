@@ -66,6 +66,7 @@ class Unwanted(StrEnum):
     TEXT_BEHIND = "text_behind"
     STATEMENT_ENDED = "statement_ended"
     NO_CONTEXT = "no_context"
+    EMPTY_FILE = "empty_file"
 
 
 class Start(IntEnum):

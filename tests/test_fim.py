@@ -18,7 +18,6 @@ from slm_lsp.types import (
     ModelInfo,
     Prompt,
     Special,
-    Start,
     StopRule,
     Text,
     Want,

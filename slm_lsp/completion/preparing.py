@@ -41,6 +41,7 @@ from slm_lsp.types import (
     ModelInfo,
     Prompt,
     Trigger,
+    Unwanted,
     Want,
 )
 
@@ -237,6 +238,9 @@ class Preparer:
                 )
         with span.stage("prompt"):
             chosen = self._choose(context, target, template, room)
+            if is_empty(context) and not (chosen.anchor.snippets and template.files_layout):
+                span.note(want=Want.NOTHING)
+                return Prepared(replace(context, want=Want.NOTHING, unwanted=Unwanted.EMPTY_FILE))
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
             richer = tuple(
@@ -323,6 +327,12 @@ def room_for(target: Target, config: Config) -> Room:
     n_soon = plan.soon_tokens(n_most, speed, target.deadline.remaining_ms())
     n_tokens, richer = plan.window_tokens(n_most, speed), plan.larger_sizes(n_most, n_soon)
     return Room(n_tokens, n_soon, max_typed_chars, richer)
+
+
+def is_empty(context: CompletionContext) -> bool:
+    """Whether a document says nothing: of that a model makes a scrap of prose. Only one that knows
+    a repository's format can begin a file by what other files hold."""
+    return all(not text or text.isspace() for text in (context.prefix, context.suffix))
 
 
 def _prompt(
