@@ -311,6 +311,23 @@ def test_after_reading_ahead_the_first_token_is_known() -> None:
     assert (bench.steps.n_prefill_tokens, bench.steps.n_resumed_tokens) == (0, 1)
 
 
+@pytest.mark.parametrize("heal", ["", "("])
+def test_after_reading_ahead_the_first_token_that_may_come_is_known(heal: str) -> None:
+    bench = Bench(lambda tokens: ord("\n"))
+    bench.ask("a" * 50, "a", max_tokens=0, heal=heal, start=Start.TEXT)
+    bench.ask("b" * 50, "b", max_tokens=0)
+    bench.ask("a" * 50, "a", max_tokens=1, heal=heal, start=Start.TEXT)
+    assert (bench.steps.n_prefill_tokens, bench.steps.n_resumed_tokens) == (0, 1)
+
+
+def test_a_word_begun_behind_a_bracket_takes_what_was_picked_there() -> None:
+    bench = Bench(lambda tokens: ord("a"))
+    bench.ask("x(", max_tokens=2, start=Start.TEXT)
+    bench.ask("x(", max_tokens=2, heal="a")
+    assert bench.steps.n_resumed_tokens == 2
+    assert bench.steps.n_prefill_tokens == bench.steps.n_decode_steps == 0
+
+
 def test_reading_ahead_leaves_what_was_written_behind() -> None:
     bench = Bench()
     bench.ask("abc", max_tokens=10)

@@ -1,7 +1,7 @@
 """What a text may begin with at a place, so that there is something to show.
 
 Owns: the decision for the first token; the engine keeps to it together with what is healed
-(decisions 5 and 21).
+(docs/decisions/0005).
 
 Invariant: pure, and made from the cursor's line alone. Where a block may follow, nothing is
 forbidden but on a blank line.
