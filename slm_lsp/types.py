@@ -66,6 +66,16 @@ class Unwanted(StrEnum):
     TEXT_BEHIND = "text_behind"
     STATEMENT_ENDED = "statement_ended"
     NO_CONTEXT = "no_context"
+    EMPTY_FILE = "empty_file"
+
+
+class Start(IntEnum):
+    """What a text may begin with, the more the less: anything, no line break, or neither that nor
+    the model's end. White space before is passed over."""
+
+    ANY = 0
+    NO_BREAK = 1
+    TEXT = 2
 
 
 class EngineState(StrEnum):
@@ -197,15 +207,14 @@ class StopRule:
 class Prompt:
     """What the model reads. `heal` is the end of the prefix that is left out of the
     segments: generated text is forced to begin with it and is returned without it.
-    `fresh_line` says that the cursor's line is blank: a line break there would say
-    nothing, so the text may not begin with one."""
+    `start` says what the text behind that may begin with, see `prompt.start`."""
 
     segments: tuple[Segment, ...]
     stop: StopRule = StopRule()
     stop_specials: tuple[str, ...] = ()
     max_tokens: int = 64
     heal: str = ""
-    fresh_line: bool = False
+    start: Start = Start.ANY
 
 
 # What a line takes, where time has to be left for one.

@@ -8,7 +8,7 @@ Invariant: no model and no sleep; the worker is the real one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from completer_scene import BLOCK, BUDGET_MS, LINE, Scene, failing
 
+from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
@@ -28,15 +29,19 @@ from slm_lsp.trace import KEYS
 from slm_lsp.types import (
     Completion,
     EngineState,
+    FileName,
     FimTemplate,
     Finish,
     Generation,
     ModelInfo,
     Origin,
+    Snippet,
+    Start,
     StopRule,
     Text,
     Trigger,
 )
+from slm_lsp.workspace.base import PlaceQuery
 
 STAGES = (
     *("context.extract.extract", "prompt.fim.choose_template", "prompt.anchor.drop"),
@@ -146,8 +151,61 @@ async def test_who_asks_by_hand_is_answered(scene: Scene, fixture: str) -> None:
     scene.engine.enqueue("x")
     request = replace(scene.request(fixture), trigger=Trigger.INVOKED)
     outcome = await scene.completer.complete(request)
-    asked = NOWHERE[fixture] is not RejectReason.INSIDE_WORD
+    refused = (RejectReason.INSIDE_WORD, RejectReason.NO_CONTEXT)
+    asked = NOWHERE[fixture] not in refused
     assert (len(scene.engine.requests), outcome.completion is not None) == (asked, asked)
+
+
+class Others:
+    """A source that finds one text in another file, or none."""
+
+    def __init__(self, *found: Snippet) -> None:
+        self._found = found
+
+    def collect(self, place: PlaceQuery, stop: Callable[[], bool]) -> tuple[Snippet, ...]:
+        return self._found
+
+    def close(self) -> None: ...
+
+
+OTHER = Snippet("b.py", "def area(width, height): ...\n")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "found", "knows_files", "is_asked"),
+    [
+        ("<CURSOR>", (), True, False),
+        ("\n \t<CURSOR>\r\n\n", (), True, False),
+        ("<CURSOR>", (OTHER,), False, False),
+        ("<CURSOR>", (OTHER,), True, True),
+        ("\n<CURSOR>\n", (OTHER,), True, True),
+        ("#<CURSOR>", (), True, True),
+    ],
+)
+async def test_in_an_empty_file_only_other_files_are_something_to_go_on(
+    tmp_path: Path, fixture: str, found: tuple[Snippet, ...], knows_files: bool, is_asked: bool
+) -> None:
+    collector = Collector(Others(*found), lambda uri: FileName("repo", "a.py"))
+    scene = Scene(tmp_path, replace(PLAIN, snippets=True), collector)
+    files = ("{files}", "{path}\n", "{prefix}") if knows_files else ()
+    template = FimTemplate("t", ("{prefix}",), files_layout=files, file=("{text}",))
+    scene.engine.info = ModelInfo("m", 4096, template=template)
+    scene.engine.enqueue("import b")
+    request = replace(scene.request(fixture), trigger=Trigger.INVOKED)
+    outcome = await scene.completer.complete(request)
+    assert outcome.reject is (None if is_asked else RejectReason.EMPTY_FILE)
+    assert len(scene.engine.requests) == is_asked
+    assert (scene.lines()[0]["want"] == "nothing") is not is_asked
+    scene.close()
+
+
+async def test_behind_a_bracket_a_text_may_not_begin_with_a_line_break(scene: Scene) -> None:
+    scene.engine.enqueue("x)")
+    scene.engine.enqueue("y")
+    await scene.complete("def f(x):\n    return len(<CURSOR>\n")
+    await scene.complete("def f(x):\n    return x + <CURSOR>\n")
+    starts = [request.prompt.start for request in scene.engine.requests]
+    assert starts == [Start.TEXT, Start.ANY]
 
 
 async def test_what_is_trifling_by_itself_is_not_remembered_as_silence(tmp_path: Path) -> None:
@@ -207,8 +265,6 @@ async def test_a_line_and_a_block_end_differently(scene: Scene) -> None:
         ("return <CURSOR>\n", "return y\n", None, 0),
         ("return <CURSOR>\n", "", None, 0),
         ("return <CURSOR>\n", None, None, 0),
-        # An empty document is one, too.
-        ("<CURSOR>", "", "x + 1", 0),
     ],
 )
 async def test_the_document_moved_on(

@@ -268,20 +268,6 @@ def test_a_suffix_that_is_a_file(marked: str, expect: str, heal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marked", "blank"),
-    [
-        ("<CURSOR>", True),
-        ("a\n<CURSOR>", True),
-        ("a\n \t<CURSOR> \r\nb", True),
-        ("a\nb<CURSOR>\n", False),
-        ("a\n<CURSOR>)\n", False),
-    ],
-)
-def test_a_blank_line_wants_text(marked: str, blank: bool) -> None:
-    assert fim.build(QWEN, context(marked), STOP, 7).fresh_line is blank
-
-
-@pytest.mark.parametrize(
     ("fields", "expect"),
     [
         ({"want": Want.LINE}, StopRule(strings=("\n",))),

@@ -24,7 +24,7 @@ from slm_lsp.engine.fake import END, FakeDecoder
 from slm_lsp.engine.kv import KvCache, Pick
 from slm_lsp.engine.rates import Rates
 from slm_lsp.engine.run import Run
-from slm_lsp.types import Finish, Generation, GenerationRequest, Prompt, Text
+from slm_lsp.types import Finish, Generation, GenerationRequest, Prompt, Start, Text
 
 
 def by_content(tokens: Sequence[int]) -> int:
@@ -280,18 +280,24 @@ def test_a_required_beginning_does_not_bind_a_request_without() -> None:
 @pytest.mark.parametrize(
     ("then", "now", "covers"),
     [
-        ((b"", True), (b"", True), True),
-        ((b"", True), (b"a", True), True),
-        ((b"", True), (b"", False), True),
-        ((b"a", True), (b"ab", False), True),
-        ((b"ab", True), (b"a", True), False),
-        ((b"a", True), (b"b", True), False),
-        ((b"a", True), (b"", True), False),
-        ((b"", False), (b"", True), False),
+        ((b"", Start.ANY), (b"", Start.ANY), True),
+        ((b"", Start.ANY), (b"a", Start.ANY), True),
+        ((b"", Start.ANY), (b"", Start.NO_BREAK), True),
+        ((b"", Start.NO_BREAK), (b"", Start.TEXT), True),
+        ((b"a", Start.ANY), (b"ab", Start.NO_BREAK), True),
+        ((b"ab", Start.ANY), (b"a", Start.ANY), False),
+        ((b"a", Start.ANY), (b"b", Start.ANY), False),
+        ((b"a", Start.ANY), (b"", Start.ANY), False),
+        ((b"", Start.NO_BREAK), (b"", Start.ANY), False),
+        ((b"", Start.TEXT), (b"", Start.NO_BREAK), False),
+        # a word is begun behind a bracket: no line break begins with it
+        ((b"", Start.TEXT), (b"a", Start.ANY), True),
+        ((b"", Start.TEXT), (b" ", Start.ANY), False),
+        ((b"(", Start.TEXT), (b"(", Start.ANY), False),
     ],
 )
 def test_a_pick_covers_what_allows_no_more(
-    then: tuple[bytes, bool], now: tuple[bytes, bool], covers: bool
+    then: tuple[bytes, Start], now: tuple[bytes, Start], covers: bool
 ) -> None:
     assert Pick(1, 0.0, *then).covers(FakeDecoder(), *now) is covers
 
@@ -303,6 +309,23 @@ def test_after_reading_ahead_the_first_token_is_known() -> None:
     bench.ask("b" * 50, "b", max_tokens=0)
     assert bench.ask("a" * 50, "a", max_tokens=1).text == cold("a" * 50, max_tokens=1).text
     assert (bench.steps.n_prefill_tokens, bench.steps.n_resumed_tokens) == (0, 1)
+
+
+@pytest.mark.parametrize("heal", ["", "("])
+def test_after_reading_ahead_the_first_token_that_may_come_is_known(heal: str) -> None:
+    bench = Bench(lambda tokens: ord("\n"))
+    bench.ask("a" * 50, "a", max_tokens=0, heal=heal, start=Start.TEXT)
+    bench.ask("b" * 50, "b", max_tokens=0)
+    bench.ask("a" * 50, "a", max_tokens=1, heal=heal, start=Start.TEXT)
+    assert (bench.steps.n_prefill_tokens, bench.steps.n_resumed_tokens) == (0, 1)
+
+
+def test_a_word_begun_behind_a_bracket_takes_what_was_picked_there() -> None:
+    bench = Bench(lambda tokens: ord("a"))
+    bench.ask("x(", max_tokens=2, start=Start.TEXT)
+    bench.ask("x(", max_tokens=2, heal="a")
+    assert bench.steps.n_resumed_tokens == 2
+    assert bench.steps.n_prefill_tokens == bench.steps.n_decode_steps == 0
 
 
 def test_reading_ahead_leaves_what_was_written_behind() -> None:
@@ -362,7 +385,7 @@ def test_each_of_the_last_tokens_of_a_step_can_be_picked_behind() -> None:
         assert bench.kv.reuse(tokens[:n_tokens]) == n_tokens
         assert bench.kv.pick(n_tokens).token == letters(tokens[:n_tokens])
     assert bench.kv.tokens == tokens  # nothing was to be fed
-    assert bench.kv.recall(tokens[:5], b"", True) is not None
+    assert bench.kv.recall(tokens[:5], b"", Start.ANY) is not None
     # Behind the third no pick was asked for: it is fed again.
     assert bench.kv.reuse(tokens[:3]) == 2
 
@@ -376,10 +399,10 @@ def test_a_rejected_draft_is_cut_off_and_what_was_picked_before_it_is_kept() -> 
     taken = [*tokens[:3], first.token]
     assert bench.kv.reuse(taken) == 3
     assert bench.kv.tokens == bench.decoder.sequence == tokens[:3]
-    assert bench.kv.recall(tokens[:3], b"", True) == first
+    assert bench.kv.recall(tokens[:3], b"", Start.ANY) == first
     bench.kv.feed(taken[3:])
     assert bench.kv.pick(4).token == letters(taken)
-    assert bench.kv.recall([*taken, 0, 0], b"", True) is None
+    assert bench.kv.recall([*taken, 0, 0], b"", Start.ANY) is None
 
 
 def test_another_documents_step_ends_the_picks() -> None:
@@ -401,7 +424,7 @@ requests = st.fixed_dictionaries(
         "text": st.text("ab", min_size=1, max_size=24),
         "heal": st.sampled_from(["", "", "a", "ab", "b"]),
         "max_tokens": st.integers(0, 8),
-        "fresh_line": st.booleans(),
+        "start": st.sampled_from(Start),
         "budget_ms": st.sampled_from([3.5, 8.5, 1e6, 1e6]),
         "branch": st.sampled_from([0, 0, 1, 2]),
         "branch_at": st.integers(0, 3),

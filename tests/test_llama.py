@@ -20,7 +20,7 @@ from slm_lsp.engine.kv_file import KvFiles
 from slm_lsp.engine.llama import LlamaDecoder
 from slm_lsp.engine.rates import Rates
 from slm_lsp.engine.run import Run
-from slm_lsp.types import Generation, GenerationRequest, Prompt, Special, Text
+from slm_lsp.types import Generation, GenerationRequest, Prompt, Special, Start, StopRule, Text
 from slm_lsp.wiring import obtain
 
 pytestmark = pytest.mark.model
@@ -28,6 +28,8 @@ pytestmark = pytest.mark.model
 CODE = (
     "def total_of(items, limit):\n    total = 0\n    for item in items:\n        if item < limit:\n"
 )
+# With its opening bracket.
+SILENT = "def build(provider, model_id):\n    response = self.session.request"
 
 
 @pytest.fixture(scope="module")
@@ -258,13 +260,13 @@ def test_drafts_write_what_single_steps_do(decoder: LlamaDecoder) -> None:
 def test_what_is_allowed_is_what_may_be_picked(decoder: LlamaDecoder) -> None:
     feed(decoder, decoder.tokenize([Text(CODE)]), 100)
     for required in (b"", b" ", b" to", b"to", b"\xc3"):
-        for line_break in (True, False):
-            token = decoder.pick(required, line_break)[0]
-            assert decoder.allows(token, required, line_break)
+        for start in Start:
+            token = decoder.pick(required, start)[0]
+            assert decoder.allows(token, required, start)
     newline = decoder.tokenize([Text("\n")])[-1]
-    assert decoder.allows(newline, b"", True)
-    assert not decoder.allows(newline, b"", False)
-    assert not decoder.allows(newline, b"t", True)
+    assert decoder.allows(newline, b"", Start.ANY)
+    assert not decoder.allows(newline, b"", Start.NO_BREAK)
+    assert not decoder.allows(newline, b"t", Start.ANY)
 
 
 def test_the_log_probability_is_that_of_the_softmax(decoder: LlamaDecoder) -> None:
@@ -290,9 +292,38 @@ def test_a_required_beginning_is_kept(decoder: LlamaDecoder, required: bytes) ->
 
 def test_no_line_break_where_none_may_be(decoder: LlamaDecoder) -> None:
     feed(decoder, decoder.tokenize([Text(CODE + "            total += item")]), 100)
-    free, fresh = decoder.pick()[0], decoder.pick(line_break=False)[0]
+    free, fresh = decoder.pick()[0], decoder.pick(start=Start.NO_BREAK)[0]
     assert decoder.piece(free).strip(b" \t").startswith(b"\n")
     assert not decoder.piece(fresh).strip(b" \t").startswith(b"\n")
+
+
+@pytest.mark.parametrize("required", [b"", b"("])
+def test_what_may_not_begin_a_text_is_never_picked(decoder: LlamaDecoder, required: bytes) -> None:
+    barred = decoder.vocabulary.barred(required, Start.TEXT)
+    assert decoder.vocabulary.ends <= barred
+    closing = decoder.tokenize([Text(required.decode() + ")")])[0]
+    assert decoder.allows(closing, required, Start.TEXT)
+    assert not decoder.allows(min(decoder.vocabulary.ends), b"", Start.TEXT)
+    feed(decoder, decoder.tokenize([Text(CODE + "            total += len")]), 100)
+    for rank in range(20):
+        assert decoder.pick(required, Start.TEXT, rank=rank)[0] not in barred
+
+
+def test_a_place_that_was_silent_gets_text(decoder: LlamaDecoder) -> None:
+    """Behind a bracket the model would begin a line, which is no part of a single one."""
+    kv = KvCache(decoder, SYSTEM_CLOCK, EngineStats())
+
+    def ask(start: Start) -> tuple[Generation, int]:
+        segments, n_steps = (Text(SILENT),), kv.stats.n_decode_steps
+        prompt = Prompt(segments, StopRule(("\n",)), max_tokens=16, heal="(", start=start)
+        request = GenerationRequest("s", prompt, Deadline.after(60_000.0), CancelToken())
+        generation = Run(kv, request, SYSTEM_CLOCK).finish()
+        return generation, kv.stats.n_decode_steps - n_steps
+
+    assert not ask(Start.ANY)[0].text.strip()
+    written, n_steps = ask(Start.TEXT)
+    assert written.text.strip(" )")
+    assert n_steps < written.n_predicted
 
 
 def test_what_is_no_model_says_so(tmp_path: Path) -> None:
@@ -322,9 +353,9 @@ def test_a_rank_is_a_place_in_the_models_list(decoder: LlamaDecoder) -> None:
     assert logprobs == sorted(logprobs, reverse=True)
     assert decoder.pick()[1] == logprobs[0]
     # Among those that are allowed, without the parts of what is required.
-    breaks = decoder.vocabulary.line_breaks()
+    breaks = decoder.vocabulary.barred(b"", Start.NO_BREAK)
     kept = [token for token in order if token not in breaks]
-    assert decoder.pick(line_break=False, rank=2)[0] == kept[2]
+    assert decoder.pick(start=Start.NO_BREAK, rank=2)[0] == kept[2]
     words = [token for token in order if decoder.piece(token).startswith(b" tot")]
     first = decoder.pick(b" tot")[0]
     others = [token for token in words if token != first]

@@ -40,6 +40,7 @@ from slm_lsp.types import (
     Prompt,
     Segment,
     Special,
+    Start,
     StopRule,
     Text,
 )
@@ -258,9 +259,15 @@ def test_an_estimate_that_holds_is_kept() -> None:
         ("a\n", Prompt((), LINE, max_tokens=2), Finish.STOP, "a", 2),
         # a blank line asks for text, not for a further line
         ("\na", Prompt((), LINE), Finish.STOP, "", 1),
-        ("\na", Prompt((), LINE, fresh_line=True), Finish.EOS, "", 1),
-        (" \na", Prompt((), LINE, fresh_line=True), Finish.EOS, " ", 2),
-        ("a\nb", Prompt((), fresh_line=True), Finish.EOS, "a\nb", 4),
+        ("\na", Prompt((), LINE, start=Start.NO_BREAK), Finish.EOS, "", 1),
+        (" \na", Prompt((), LINE, start=Start.NO_BREAK), Finish.EOS, " ", 2),
+        ("a\nb", Prompt((), start=Start.NO_BREAK), Finish.EOS, "a\nb", 4),
+        # within a bracket there is to be something, be it that it is closed
+        ("\na", Prompt((), LINE, start=Start.TEXT, max_tokens=1), Finish.LENGTH, ")", 1),
+        ("", Prompt((), LINE, start=Start.TEXT, max_tokens=1), Finish.LENGTH, ")", 1),
+        (" \na", Prompt((), LINE, start=Start.TEXT, max_tokens=2), Finish.LENGTH, " )", 2),
+        (")", Prompt((), LINE, start=Start.TEXT), Finish.EOS, ")", 2),
+        ("a\nb", Prompt((), LINE, start=Start.TEXT), Finish.STOP, "a", 2),
     ],
 )
 def test_ends(script: str, prompt: Prompt, finish: Finish, text: str, n_steps: int) -> None:
@@ -293,6 +300,28 @@ def test_required_text_is_written_and_not_returned(
 ) -> None:
     generation = check(Model(script, pieces=pieces), "p", Finish.EOS, text, heal=heal)
     assert generation.n_predicted == n_tokens
+
+
+@pytest.mark.parametrize(
+    ("start", "script", "pieces", "text"),
+    [
+        (Start.ANY, "(\n", (b"(\n",), ""),
+        # the bracket is written alone, and what the script has behind it comes next
+        (Start.TEXT, "(\nx", (b"(\n",), "x"),
+        (Start.TEXT, "( \nx", (b"( \n",), "x"),
+        (Start.TEXT, "()x", (b"()",), ")x"),
+        (Start.TEXT, "(\n", (), ")"),
+        (Start.TEXT, "(", (), ")"),
+    ],
+)
+def test_a_bracket_that_is_healed_is_followed_by_text(
+    start: Start, script: str, pieces: Sequence[bytes], text: str
+) -> None:
+    model = Model(script, pieces=pieces)
+    generation = model.run(Prompt((Text("p"),), LINE, heal="(", start=start, max_tokens=2)).finish()
+    assert generation.text == text
+    # What is forbidden takes no step: one for each token, the first of which reads the prompt.
+    assert model.decoder.n_steps == generation.n_predicted
 
 
 @pytest.mark.parametrize(
@@ -436,7 +465,7 @@ prompts = st.fixed_dictionaries(
     {
         "heal": st.sampled_from(["", "", "a", "ab", " ", "q"]),
         "max_tokens": st.integers(0, 20),
-        "fresh_line": st.booleans(),
+        "start": st.sampled_from(Start),
         "stop": st.sampled_from(
             [
                 StopRule(),

@@ -27,6 +27,7 @@ from slm_lsp.types import (
     Segment,
     Snippet,
     Special,
+    Start,
     StopRule,
     Text,
 )
@@ -345,7 +346,7 @@ def test_required_text_has_candidates(load: Load, name: str) -> None:
         assert all(piece.startswith(required) or required.startswith(piece) for piece in found)
         assert required[:1] in found or required in found
     assert b" return" in {vocabulary.pieces[token] for token in vocabulary.candidates(b" ret")}
-    breaks = {vocabulary.pieces[token] for token in vocabulary.line_breaks()}
+    breaks = {vocabulary.pieces[token] for token in vocabulary.barred(b"", Start.NO_BREAK)}
     assert breaks == {piece for piece in vocabulary.pieces if re.match(rb"[ \t]*[\r\n]", piece)}
     assert b"\n" in breaks
 
@@ -398,7 +399,7 @@ def test_a_word_begun_goes_on_in_the_models_own_tokens(load: Load, name: str) ->
         tokens = decoder.tokenize([Text(head)])
         assert heal
         if whole[: len(tokens)] == tokens:
-            n_good += decoder.allows(whole[len(tokens)], heal.encode(), True)
+            n_good += decoder.allows(whole[len(tokens)], heal.encode(), Start.ANY)
     assert len(inside) > 100
     assert n_good >= 0.95 * len(inside)
 
@@ -411,15 +412,15 @@ def test_a_token_that_the_tokenizer_would_not_begin_with_does_not_begin(
     space, t = (decoder.vocabulary.candidates(text)[0] for text in (b" ", b" t"))
     assert decoder.piece(int(space)) == b" "
     # A space alone stands before a number, so that it is likely, and a word behind it is not.
-    assert not decoder.allows(int(space), b" t", True)
-    assert decoder.allows(int(t), b" t", True)
+    assert not decoder.allows(int(space), b" t", Start.ANY)
+    assert decoder.allows(int(t), b" t", Start.ANY)
     # What the tokenizer itself splits may come in parts.
     long = b" unthinkablewordbegun"
     begin = decoder.tokenize([Text("x" + long.decode())])[1 + decoder.vocabulary.adds_bos]
     assert len(decoder.piece(begin)) < len(long)
-    assert decoder.allows(begin, long, True)
+    assert decoder.allows(begin, long, Start.ANY)
     # Half of a character: the tokenizer cannot tell.
-    assert decoder.allows(decoder.vocabulary.candidates(b"\xa9")[0], b"\xa9", True)
+    assert decoder.allows(decoder.vocabulary.candidates(b"\xa9")[0], b"\xa9", Start.ANY)
 
 
 @pytest.mark.parametrize("name", ["starcoder2", "qwen", "codellama"])

@@ -28,6 +28,7 @@ class RejectReason(StrEnum):
     TEXT_BEHIND = "text_behind"
     STATEMENT_ENDED = "statement_ended"
     NO_CONTEXT = "no_context"
+    EMPTY_FILE = "empty_file"
     SECRET_FILE = "secret_file"
     NO_TIME = "no_time"
     EMPTY = "empty"

@@ -32,6 +32,7 @@ from slm_lsp.prompt import anchor, fim, plan
 from slm_lsp.prompt.budget import CHARS_PER_TOKEN
 from slm_lsp.prompt.plan import UNKNOWN, Speed
 from slm_lsp.prompt.redacted import without_secrets
+from slm_lsp.prompt.start import start_of
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
@@ -40,6 +41,7 @@ from slm_lsp.types import (
     ModelInfo,
     Prompt,
     Trigger,
+    Unwanted,
     Want,
 )
 
@@ -238,6 +240,9 @@ class Preparer:
                 )
         with span.stage("prompt"):
             chosen = self._choose(context, target, template, room)
+            if is_empty(context) and not (chosen.anchor.snippets and template.files_layout):
+                span.note(want=Want.NOTHING)
+                return Prepared(replace(context, want=Want.NOTHING, unwanted=Unwanted.EMPTY_FILE))
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
             richer = tuple(
@@ -331,6 +336,12 @@ def room_for(target: Target, config: Config) -> Room:
     return Room(n_tokens, n_soon, max_typed_chars, richer)
 
 
+def is_empty(context: CompletionContext) -> bool:
+    """Whether a document says nothing: of that a model makes a scrap of prose. Only one that knows
+    a repository's format can begin a file by what other files hold."""
+    return all(not text or text.isspace() for text in (context.prefix, context.suffix))
+
+
 def _prompt(
     context: CompletionContext,
     chosen: Chosen,
@@ -346,8 +357,8 @@ def _prompt(
     n_typed = None if n_typed is None else n_shown
     stop = fim.stop_rule(context, config.max_block_lines)
     prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
-    # What is blank in the document may not be to the anchor, and the other way round.
-    return replace(prompt, fresh_line=fim.is_on_blank_line(context))
+    # By the document: what is blank there may not be to the anchor, and the other way round.
+    return replace(prompt, start=start_of(context))
 
 
 async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:

@@ -48,6 +48,10 @@ EXPLANATIONS: dict[RejectReason, Explanation] = {
     RejectReason.NO_CONTEXT: Explanation(
         "There is too little in the file to go by.", "Write a line, or ask by hand."
     ),
+    RejectReason.EMPTY_FILE: Explanation(
+        "The file is empty, and no other file says what belongs in it: nothing to go on yet.",
+        "Write a first line, be it a comment that says what the file is for.",
+    ),
     RejectReason.SECRET_FILE: Explanation(
         "By its name this file holds secrets, so nothing of it is looked at.",
         'Set `secret_files = "on"` if you want completions in such files.',

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slm_lsp.deadline import Cancelled
-from slm_lsp.types import EngineState, Generation, GenerationRequest, ModelInfo, Segment
+from slm_lsp.types import EngineState, Generation, GenerationRequest, ModelInfo, Segment, Start
 
 
 class EngineUnavailable(Exception):
@@ -169,7 +169,7 @@ class Decoder(Protocol):
         did when it saved `state`. Where that fails it is to be cleared."""
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
+        self, required: bytes = b"", start: Start = Start.ANY, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """The likeliest token behind that fed last, or, with -2 and less for `at`, behind one
         before it; and its log-probability.
@@ -177,13 +177,14 @@ class Decoder(Protocol):
         With `required`, only tokens whose bytes begin with it, and those that it begins with
         where the tokenizer would begin it with them: " t" is not " " and "t" to a model. Where
         the tokenizer cannot tell, any that it begins with.
-        Without `line_break`, no token whose first visible effect is a line break.
+        By `start`, no token whose first visible effect behind `required` is a line break, and none
+        that ends the text.
         With a `rank`, the token that comes so many places behind the likeliest one; of tokens
         that `required` merely begins with none is counted. Where so many are not allowed, the
         log-probability is -inf and the token has no meaning.
         """
 
-    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+    def allows(self, token: int, required: bytes, start: Start) -> bool:
         """Whether `pick` may answer with this token, given the same arguments."""
 
     def narrows(self, before: bytes, required: bytes) -> bool:

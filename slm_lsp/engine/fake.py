@@ -25,6 +25,7 @@ from slm_lsp.types import (
     ModelInfo,
     Segment,
     Special,
+    Start,
 )
 
 START, FILE_SEP, END = 0x10FFFD, 0x10FFFE, 0x10FFFF
@@ -156,7 +157,7 @@ class FakeDecoder:
         return True
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
+        self, required: bytes = b"", start: Start = Start.ANY, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         sequence, n_fed, n_picks = self._logits
         n_before = n_fed + 1 + at
@@ -167,10 +168,10 @@ class FakeDecoder:
             token = self._rule(self.sequence[:n_before])
         else:
             token = self._plan[n_before] if n_before < len(self._plan) else END
-        if not self.allows(token, required, True):
+        if not self.allows(token, required, Start.ANY):
             token = self._encode(required)[0]
-        if not self.allows(token, b"", line_break):
-            token = END
+        if not self.allows(token, required, start):
+            token = self._encode(required)[0] if required else self._instead(start)
         return (token, -0.05) if not rank else self._ranked(token, required, rank)
 
     def _ranked(self, first: int, required: bytes, rank: int) -> tuple[int, float]:
@@ -186,11 +187,16 @@ class FakeDecoder:
             return END, -math.inf
         return others[rank - 1], -0.05 - rank
 
-    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+    def _instead(self, start: Start) -> int:
+        """What is written where the script's token may not be."""
+        return ord(")") if start is Start.TEXT else END
+
+    def allows(self, token: int, required: bytes, start: Start) -> bool:
         piece = self.piece(token)
         fits = piece and (piece.startswith(required) or required.startswith(piece))
-        breaks = piece.lstrip(b" \t").startswith(b"\n")
-        return bool(fits or not required) and (line_break or not breaks)
+        breaks = piece[len(required) :].lstrip(b" \t").startswith(b"\n")
+        barred = (breaks and start > Start.ANY) or (not piece and start is Start.TEXT)
+        return bool(fits or not required) and not barred
 
     def narrows(self, before: bytes, required: bytes) -> bool:
         return required.startswith(before)

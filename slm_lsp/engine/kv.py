@@ -23,6 +23,7 @@ from slm_lsp.engine.draft import Odds
 from slm_lsp.engine.kv_file import KvFiles
 from slm_lsp.engine.rates import Rates
 from slm_lsp.engine.threads import MIN_TOKENS, ThreadChoice
+from slm_lsp.types import Start
 
 # A copy moves a whole sequence's memory, which takes about as long as reading so many tokens.
 BORROW_TOKENS = 48
@@ -35,13 +36,15 @@ class Pick:
     token: int
     logprob: float
     required: bytes
-    line_break: bool
+    start: Start
 
-    def covers(self, decoder: Decoder, required: bytes, line_break: bool) -> bool:
+    def covers(self, decoder: Decoder, required: bytes, start: Start) -> bool:
         """Whether whatever is allowed now was allowed then: the likeliest of more tokens is
         the likeliest of fewer, if it is one of them."""
-        may_break = self.line_break or not line_break
-        return may_break and decoder.narrows(self.required, required)
+        if not decoder.narrows(self.required, required):
+            return False
+        # What begins with more of a visible text is neither a line break nor an end.
+        return self.start <= start or bool(required[len(self.required) :].strip())
 
 
 @dataclass(slots=True)
@@ -281,31 +284,34 @@ class KvCache:
             self._document = current
             self.decoder.select(self._current.slot)
 
-    def recall(self, tokens: list[int], required: bytes, line_break: bool) -> Pick | None:
+    def recall(self, tokens: list[int], required: bytes, start: Start) -> Pick | None:
         """The pick that the decoder would make behind `tokens`, if it has been made before."""
         current = self._current
         pick = current.picks.get(len(tokens))
-        if pick is None or not pick.covers(self.decoder, required, line_break):
+        if pick is None or not pick.covers(self.decoder, required, start):
             return None
         if current.tokens[: len(tokens)] != tokens:
             return None
-        return pick if self.decoder.allows(pick.token, required, line_break) else None
+        return pick if self.decoder.allows(pick.token, required, start) else None
 
     def pick(
-        self, n_tokens: int, required: bytes = b"", line_break: bool = True, rank: int = 0
+        self, n_tokens: int, required: bytes = b"", start: Start = Start.ANY, rank: int = 0
     ) -> Pick:
         """The decoder's pick behind the current sequence's first `n_tokens`, of which `reuse`
         has said that they need no feeding, or which were fed; the likeliest is remembered."""
         assert self._logits is not None
         at = n_tokens - self._logits[2] - 1
-        token, logprob = self.decoder.pick(required, line_break, at, rank)
-        pick = Pick(token, logprob, required, line_break)
+        token, logprob = self.decoder.pick(required, start, at, rank)
+        pick = Pick(token, logprob, required, start)
         if not rank:
             self._current.picks[n_tokens] = pick
         return pick
 
-    def anticipate(self) -> None:
-        """Remember what the model would write here, if its logits are at hand."""
+    def anticipate(self, required: bytes, start: Start) -> None:
+        """Remember what the model would write here, if its logits are at hand: anything, or where
+        that is not allowed, what is."""
         n_tokens = len(self.tokens)
         if self._follows(n_tokens) and n_tokens not in self._current.picks:
-            self.pick(n_tokens)
+            free = self.pick(n_tokens)
+            if not self.decoder.allows(free.token, required, start):
+                self.pick(n_tokens, required, start)

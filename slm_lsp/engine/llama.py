@@ -29,7 +29,7 @@ from slm_lsp.engine.llama_load import (
     start_native,
 )
 from slm_lsp.engine.vocabulary import Vocabulary, read_vocabulary
-from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special
+from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special, Start
 
 # Documents kept warm.
 N_SEQUENCES = 4
@@ -113,7 +113,7 @@ class LlamaDecoder:
         self._open_batch()
         # Computed on first use; here nobody waits for it.
         self.vocabulary.candidates(b" ")
-        self.vocabulary.line_breaks()
+        self.vocabulary.barred(b"", Start.TEXT)
         return n_ctx
 
     def _open_batch(self) -> None:
@@ -286,17 +286,17 @@ class LlamaDecoder:
         return view
 
     def pick(
-        self, required: bytes = b"", line_break: bool = True, at: int = -1, rank: int = 0
+        self, required: bytes = b"", start: Start = Start.ANY, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """See Decoder."""
         logits = self._logits(at)
         best = token = int(logits.argmax())
-        breaks = () if line_break else self.vocabulary.line_breaks()
-        if rank or required or token in breaks:
+        barred = self.vocabulary.barred(required, start)
+        if rank or required or token in barred:
             allowed = self._np.full(len(logits), -math.inf, dtype=self._np.float32)
             chosen = self.vocabulary.candidates(required) if required else slice(None)
             allowed[chosen] = logits[chosen]
-            allowed[list(breaks)] = -math.inf
+            allowed[list(barred)] = -math.inf
             token = int(allowed.argmax()) if not rank else self._ranked(allowed, required, rank)
             if allowed[token] == -math.inf:
                 return token, -math.inf
@@ -314,9 +314,9 @@ class LlamaDecoder:
         top = self._np.argpartition(allowed, -1 - rank)[-1 - rank :]
         return int(top[allowed[top].argmin()])
 
-    def allows(self, token: int, required: bytes, line_break: bool) -> bool:
+    def allows(self, token: int, required: bytes, start: Start) -> bool:
         """See Decoder."""
-        if not line_break and token in self.vocabulary.line_breaks():
+        if token in self.vocabulary.barred(required, start):
             return False
         return not required or bool((self.vocabulary.candidates(required) == token).any())
 

@@ -30,6 +30,7 @@ from slm_lsp.types import (
     GenerationRequest,
     Priority,
     Prompt,
+    Start,
 )
 
 # A branch less likely than one in a hundred is not worth being written.
@@ -152,7 +153,7 @@ class Run:
         """Prefill only."""
         if not self._hold(tokens, for_pick=False):
             return Finish.DEADLINE
-        self._kv.anticipate()
+        self._kv.anticipate(self._output.heal, self._start())
         return Finish.LENGTH
 
     def _write(self, tokens: list[int]) -> Finish:
@@ -177,8 +178,8 @@ class Run:
 
     def _next(self, tokens: list[int]) -> Pick | None:
         """What follows `tokens`, known or made; None if the deadline comes first."""
-        required, line_break, rank = self._output.heal, self._may_break(), self._rank()
-        known = self._kv.recall(tokens, required, line_break) if not rank else None
+        required, start, rank = self._output.heal, self._start(), self._rank()
+        known = self._kv.recall(tokens, required, start) if not rank else None
         if known is not None:
             self._n_resumed += 1
             self._kv.stats.n_resumed_tokens += 1
@@ -186,7 +187,7 @@ class Run:
         if not self._hold(tokens):
             return None
         self._look_up()
-        return self._kv.pick(len(tokens), required, line_break, rank)
+        return self._kv.pick(len(tokens), required, start, rank)
 
     def _rank(self) -> int:
         """How far behind the likeliest the next token is to be."""
@@ -256,7 +257,7 @@ class Run:
 
     def _draft(self, tokens: list[int]) -> list[int]:
         """A draft of what follows; none while not everything may follow."""
-        if self._drafter is None or self._output.heal or not self._may_break():
+        if self._drafter is None or self._output.heal or self._start() is not Start.ANY:
             return []
         n_useful = self._n_useful(self._drafter.guess(tokens))
         remaining_ms = self._request.deadline.remaining_ms()
@@ -274,8 +275,9 @@ class Run:
                 return n
         return min(n_left, len(guess))
 
-    def _may_break(self) -> bool:
-        return not self._prompt.fresh_line or bool(self._output.text.strip())
+    def _start(self) -> Start:
+        """What may come next, as long as there is no text."""
+        return Start.ANY if self._output.text.strip() else self._prompt.start
 
     def _generation(self, finish: Finish) -> Generation:
         text = self._output.text

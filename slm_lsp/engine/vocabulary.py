@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slm_lsp.types import Start
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -50,7 +52,7 @@ class Vocabulary:
     _order: list[int] = field(default_factory=list)
     _sorted: list[bytes] = field(default_factory=list)
     _exact: dict[bytes, int] = field(default_factory=dict)
-    _line_breaks: frozenset[int] | None = None
+    _barred: dict[tuple[bytes, Start], frozenset[int]] = field(default_factory=dict)
     _cache: dict[bytes, Any] = field(default_factory=dict)
 
     @property
@@ -58,15 +60,27 @@ class Vocabulary:
         """What a model is shown where there is no text at all."""
         return self.bos if self.bos >= 0 else min(self.ends, default=0)
 
-    def line_breaks(self) -> frozenset[int]:
-        """Tokens that begin with a line break, blanks before it aside."""
-        if self._line_breaks is None:
-            self._line_breaks = frozenset(
+    def barred(self, required: bytes, start: Start) -> frozenset[int]:
+        """Tokens that `start` does not allow: those that go on with a line break where they begin
+        with `required`, blanks before it aside, and what ends a text."""
+        if start is Start.ANY:
+            return frozenset()
+        found = self._barred.get((required, start))
+        if found is None:
+            n = len(required)
+            found = frozenset(
                 token
                 for token, piece in enumerate(self.pieces)
-                if piece.lstrip(b" \t")[:1] in (b"\n", b"\r")
+                if piece.startswith(required) and piece[n:].lstrip(b" \t")[:1] in (b"\n", b"\r")
             )
-        return self._line_breaks
+            if start is Start.TEXT:
+                # Not those without bytes only: a few vocabularies spell their end.
+                silent = (token for token, piece in enumerate(self.pieces) if not piece)
+                found = found.union(self.ends, silent)
+            if len(self._barred) > 64:
+                self._barred.clear()
+            self._barred[required, start] = found
+        return found
 
     def exact(self, piece: bytes) -> int | None:
         """The token that stands for these bytes; known once `candidates` was asked."""

@@ -17,6 +17,7 @@ import re
 
 from slm_lsp.prompt import files
 from slm_lsp.prompt.file_formats import with_files
+from slm_lsp.prompt.start import start_of
 from slm_lsp.text.whitespace import columns, unix_lines
 from slm_lsp.types import (
     CompletionContext,
@@ -126,7 +127,6 @@ JOINING = frozenset(
     )
 )
 PRE_TOKENIZER_KEY = "tokenizer.ggml.pre"
-LINE_LOOKBACK_CHARS = 400
 LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
@@ -216,7 +216,7 @@ def build(
         typed, last, heal = _split_end(typed + context.inferred_indent, template.joins_sign)
     segments = files.segments(template, context, head, suffix)
     segments.extend(Text(part) for part in (typed, last) if part)
-    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, is_on_blank_line(context))
+    return Prompt(tuple(segments), stop, template.stop, max_tokens, heal, start_of(context))
 
 
 def _split_end(text: str, joins_sign: bool) -> tuple[str, str, str]:
@@ -227,13 +227,6 @@ def _split_end(text: str, joins_sign: bool) -> tuple[str, str, str]:
         # Before a word, tokenizers keep the last of several white-space characters apart.
         return text[:-1], text[-1], ""
     return text, "", heal
-
-
-def is_on_blank_line(context: CompletionContext) -> bool:
-    """Whether the cursor's line holds white space only."""
-    before = context.prefix[-LINE_LOOKBACK_CHARS:].rpartition("\n")[2]
-    after = context.suffix[:LINE_LOOKBACK_CHARS].partition("\n")[0]
-    return not before.strip() and not after.strip()
 
 
 def stop_rule(context: CompletionContext, max_lines: int | None) -> StopRule:
