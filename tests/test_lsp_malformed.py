@@ -205,7 +205,8 @@ async def check_text(text: str, at: Json | None = None) -> None:
     async with FakeEditor() as editor:
         await editor.start()
         end = await editor.open(text)
-        editor.engine.enqueue("x")
+        if not text.isspace():  # of nothing but white space the engine is not asked
+            editor.engine.enqueue("x")
         for item in await editor.inline(at or end):
             assert editor.accept_inline(item)
         change = {"range": {"start": ORIGIN, "end": ORIGIN}, "text": "\ud83dx=# \0 😀\n"}
