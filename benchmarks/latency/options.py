@@ -71,7 +71,8 @@ def server(options: argparse.Namespace, model: Path) -> tuple[list[str], dict[st
         if getattr(options, setting) is not None:
             settings[setting] = getattr(options, setting)
     if is_random(options.model):
-        settings["confidence_gate"] = "off"  # it is as unsure as can be of all that it writes
+        # It is as unsure as can be of what it writes, and none of that is code; the peer shows it.
+        settings["confidence_gate"] = settings["syntax_gate"] = "off"
     return command, settings
 
 
