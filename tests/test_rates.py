@@ -82,6 +82,12 @@ def test_steps_with_several_picks_are_kept_by_themselves() -> None:
     assert rates.picks_ms(8) < 30.0
 
 
+def test_reading_is_not_expected_to_cost_nothing_where_only_writing_was_measured() -> None:
+    rates = Rates()
+    rates.add(1, 120.0)
+    assert rates.prefill_ms_per_token == rates.decode_ms >= 120.0
+
+
 @pytest.mark.parametrize("n_measured", [8, 40, 200])
 def test_what_was_not_measured_is_taken_from_the_nearest(n_measured: int) -> None:
     rates = Rates()

@@ -87,9 +87,12 @@ class Rates:
 
     @property
     def prefill_ms_per_token(self) -> float:
-        """What a token of a long prompt is expected to take; 0 before any was measured."""
+        """What a token of a long prompt is expected to take; 0 before any was measured.
+
+        A slow model's warm-up may end before a step of several; that is no slower a token.
+        """
         measured = [rate for rate in self.more.values() if rate.n]
-        return measured[-1].expected_ms if measured else 0.0
+        return measured[-1].expected_ms if measured else self.one.expected_ms
 
     @property
     def is_measured(self) -> bool:
