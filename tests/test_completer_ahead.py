@@ -17,7 +17,7 @@ import pytest
 from completer_scene import Scene
 
 from slm_lsp.completion import reading
-from slm_lsp.completion.ahead import CARRY_ON_TOKENS
+from slm_lsp.completion.ahead import CARRY_ON_TOKENS, LEAST_TOKENS, carry_on_tokens
 from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.patience import TIRED_AFTER
 from slm_lsp.completion.policy import BACKGROUND_MS, PLAIN, Policy
@@ -514,3 +514,11 @@ async def test_all_but_speculation_is_on_unless_switched_off(tmp_path: Path) -> 
     assert scene.completer._flights.background("s") is None
     assert scene.completer._flights.background(URI) is None
     scene.close()
+
+
+@pytest.mark.parametrize(
+    ("decode_ms", "n_tokens"),
+    [(0.0, CARRY_ON_TOKENS), (15.0, CARRY_ON_TOKENS), (125.0, 12), (900.0, LEAST_TOKENS)],
+)
+def test_a_slow_model_goes_on_for_less(decode_ms: float, n_tokens: int) -> None:
+    assert carry_on_tokens(decode_ms) == n_tokens

@@ -34,8 +34,10 @@ from slm_lsp.types import (
 if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
 
-# Who has been shown a cut text reads it first; what is written beyond is seldom looked at.
-CARRY_ON_TOKENS = 32
+# Who has been shown a cut text reads it first; what is written beyond is seldom looked at. A slow
+# model stops earlier: nobody waits for it, and it keeps a core busy.
+CARRY_ON_TOKENS, LEAST_TOKENS = 32, 8
+CARRY_ON_MS = 1500.0
 
 
 class Ahead:
@@ -78,7 +80,8 @@ class Ahead:
             return
         snapshot, offset = request.snapshot, request.offset
         flight = Flight(snapshot, offset, CancelToken(), generation.text)
-        n_tokens = min(job.prompt.max_tokens, generation.n_predicted + CARRY_ON_TOKENS)
+        n_more = carry_on_tokens(self._completer.speed().decode_ms)
+        n_tokens = min(job.prompt.max_tokens, generation.n_predicted + n_more)
         is_cut = n_tokens < job.prompt.max_tokens
         prompt = replace(job.prompt, max_tokens=n_tokens)
         again = self._jobs.new(request.session, flight.cancel, prompt, job.document)
@@ -147,3 +150,9 @@ class Ahead:
         is_free = self._flights.background(request.session) is None
         may = self._completer.policy.speculate and self._jobs.possible()
         return may and is_free and self.reading.is_newest(request)
+
+
+def carry_on_tokens(decode_ms: float) -> int:
+    """How many tokens a cut text may go on for, where one takes so long (0: not known)."""
+    within = CARRY_ON_MS / decode_ms if decode_ms else CARRY_ON_TOKENS
+    return round(min(CARRY_ON_TOKENS, max(LEAST_TOKENS, within)))

@@ -5,13 +5,16 @@ Owns: what is written of a file, and which files have to be written again.
 Invariant: whatever ends the work, the index holds whole files only, and the next scan goes on
 where this one was. A file that did not change is not opened.
 
-Threads: the child process that builds, one at a time for an index (`build`).
+Threads: the child process that builds, one at a time for an index (`build`). Files are read on a
+thread beside the one that writes: SQLite lets others run while it works.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Container, Iterable
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +36,8 @@ from slm_lsp.workspace.imports import stem_of
 from slm_lsp.workspace.store import has_words
 
 FILES_A_COMMIT = 250
+# Read ahead of what is written.
+N_AHEAD = 16
 # Of what no longer belongs to a file: more than there are files, and not just a few.
 MIN_STALE = 2000
 
@@ -47,6 +52,15 @@ class Summary:
     n_written: int = 0
     n_removed: int = 0
     ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is written of a file: its identifiers, and name and line of what it defines."""
+
+    words: str
+    n_words: int
+    definitions: tuple[tuple[str, int], ...]
 
 
 class Indexer:
@@ -122,7 +136,7 @@ class Indexer:
         for path in gone:
             self._drop(path)
         summary.n_removed = len(gone)
-        for n, found in enumerate(changed):
+        for n, (found, content) in enumerate(self._read(changed)):
             if self._stop():
                 summary.ended = True
                 break
@@ -131,19 +145,30 @@ class Indexer:
                 self._connection.execute("begin immediate")
             if found.path in known:
                 self._drop(found.path)
-            self._put(found)
+            self._put(found, content)
             summary.n_written += 1
         self._connection.execute("commit")
+
+    def _read(self, files: Sequence[Found]) -> Iterator[tuple[Found, Content | None]]:
+        """Each file with what it holds, None where nobody has written that."""
+        ahead: deque[tuple[Found, Future[Content | None]]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="slm-reader") as reader:
+            for found in files:
+                ahead.append((found, reader.submit(content_of, self._root / found.path)))
+                if len(ahead) > N_AHEAD:
+                    found, content = ahead.popleft()
+                    yield found, content.result()
+            for found, content in ahead:
+                yield found, content.result()
 
     def _drop(self, path: str) -> None:
         self._connection.execute("delete from files where path = ?", (path,))
 
-    def _put(self, found: Found) -> None:
+    def _put(self, found: Found, content: Content | None) -> None:
         run = self._connection.execute
-        source = read_source(self._root / found.path)
         folder, _, base = found.path.rpartition("/")
         language = language_of_path(base)
-        words, n_words = words_of(source[0]) if source is not None else ("", 0)
+        n_words = content.n_words if content is not None else 0
         # Also of what is left out, so that it is not opened by every scan.
         row = (found.path, folder, stem_of(base), language, found.mtime_ns, found.size, n_words)
         file = run(
@@ -151,11 +176,11 @@ class Indexer:
             " values (?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
-        if source is None:
+        if content is None:
             return
         if self._has_words:
-            run("insert into words (rowid, text) values (?, ?)", (file, words))
-        lines = [(name, file, line) for name, line in definitions(language, source[1])]
+            run("insert into words (rowid, text) values (?, ?)", (file, content.words))
+        lines = [(name, file, line) for name, line in content.definitions]
         self._connection.executemany("insert or ignore into definitions values (?, ?, ?)", lines)
 
     def _known(self) -> dict[str, tuple[int, int]]:
@@ -164,6 +189,15 @@ class Indexer:
 
     def _n_files(self) -> int:
         return int(self._connection.execute("select count(*) from files").fetchone()[0])
+
+
+def content_of(path: Path) -> Content | None:
+    """What the index holds of a file; None where nobody has written it."""
+    source = read_source(path)
+    if source is None:
+        return None
+    words, n_words = words_of(source[0])
+    return Content(words, n_words, tuple(definitions(language_of_path(path.name), source[1])))
 
 
 def _is_folder(root: Path, path: str) -> bool:
