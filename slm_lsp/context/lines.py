@@ -16,11 +16,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.scan import Scan, logical_starts
 
 _MAX_UNIT = 8
+# Lines of which it is remembered what they say; longer ones change with every key typed in them.
+MAX_LINES_KEPT, MAX_KEPT_CHARS = 4096, 400
 _compiled = lru_cache(maxsize=512)(re.compile)
 
 
@@ -112,32 +115,47 @@ def closes_block(language: Language, line: str) -> bool:
 def unit_of(language: Language, lines: Sequence[str]) -> str:
     """One step of indentation, as most blocks in the lines have it."""
     votes: Counter[str] = Counter()
-    smallest = ""
-    above = before = ""
-    outside = language.outside
+    smallest = before = ""
+    is_opened = is_listed = False
     for line in lines:
-        stripped = line.strip()
-        # A label may stand anywhere, too.
-        label = (
-            language.blocks is Blocks.BRACES
-            and ":" in stripped
-            and begins(language.opener, stripped)
-        )
-        if not stripped or label or (outside and begins(outside, stripped)):
+        said = _said(language, line) if len(line) > MAX_KEPT_CHARS else _remembered(language, line)
+        if said is None:
             continue
-        own, last = indent_of(line), above
-        if len(own) > len(before) and own.startswith(before) and _opens(language, last):
+        own = said.indent
+        if is_opened and len(own) > len(before) and own.startswith(before):
             votes[own[len(before) :]] += 1
-        above, before = line, own
         # A line after a comma may stand anywhere.
-        is_smaller = own and (not smallest or len(own) < len(smallest))
-        if is_smaller and last.rstrip()[-1:] != ",":
+        if own and not is_listed and (not smallest or len(own) < len(smallest)):
             smallest = own
+        before, is_opened, is_listed = own, said.opens, said.lists
     if votes:
         return votes.most_common(1)[0][0]
     if smallest.startswith("\t"):
         return "\t"
     return smallest if 1 < len(smallest) <= _MAX_UNIT else language.unit
+
+
+class _Said(NamedTuple):
+    """What a line says of the indentation of the next: `lists` where that may stand anywhere."""
+
+    indent: str
+    opens: bool
+    lists: bool
+
+
+def _said(language: Language, line: str) -> _Said | None:
+    """None of a line that may stand anywhere itself."""
+    stripped = line.strip()
+    if not stripped or (language.outside and begins(language.outside, stripped)):
+        return None
+    is_labelled = language.blocks is Blocks.BRACES and ":" in stripped
+    if is_labelled and begins(language.opener, stripped):
+        return None
+    return _Said(indent_of(line), _opens(language, line), stripped.endswith(","))
+
+
+# Of the lines around a place, typing changes one.
+_remembered = lru_cache(MAX_LINES_KEPT)(_said)
 
 
 def _opens(language: Language, line: str) -> bool:
