@@ -86,6 +86,7 @@ class Config:
     drafts: str = _switch(True, "try what was written before, where that should save time")
     confidence_gate: str = _switch(True, "hide what the model is not sure of; learns from you")
     keep_kv: str = _switch(True, "keep on the disk what the model has read, for its next start")
+    keep_ready: str = _switch(True, "keep a process ready that is forked for the next editor")
     secret_files: str = _switch(False, "complete in files that hold secrets (.env, keys, …), too")
     trace: str = _setting("", "file that gets one JSON line a request")
 

@@ -20,7 +20,11 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 # Who may import whom; every package may import itself. `stdio` is what `serve` runs, and so
 # part of the rim that puts the parts together.
 RIM = frozenset(
-    {"cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why", "lsp.stdio"}
+    {
+        *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
+        # What `serve` runs where a process is kept ready.
+        *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.session", "ready.warm"),
+    }
 )
 VALUES = frozenset({"types", "deadline"})
 MAY_IMPORT = {
@@ -36,6 +40,7 @@ MAY_IMPORT = {
     "registry": {"types"},
     "secrets": set[str](),
     "text": {"types"},
+    "ready": set[str](),
     "types": {"deadline"},
     "trace": {"deadline"},
     "deadline": set[str](),

@@ -8,12 +8,14 @@ Threads: the main thread runs the event loop; pygls reads stdin on a thread of i
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
 
 if TYPE_CHECKING:
+    from cattrs import Converter
+
     from slm_lsp.engine.base import Engine
     from slm_lsp.lsp.server import SlmServer
     from slm_lsp.types import EngineState
@@ -38,6 +42,11 @@ GC_WHILE_STARTING = (5_000, 1_000, 1_000)
 # How long the event loop may have to wait while another thread computes; Python's own 5 ms are
 # all that a request should take of us. It seldom computes for so long itself.
 SWITCH_INTERVAL_S = 0.001
+# So long after the engine began to load, a process is made ready for the next editor: a first
+# start is over by then on most machines.
+READY_AFTER_S = 5.0
+# In a child of the ready process, a converter that has been used.
+prepared: Converter | None = None
 
 
 def serve(config: Config, problems: list[str]) -> int:
@@ -59,6 +68,7 @@ def serve(config: Config, problems: list[str]) -> int:
         def start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
             # `initialize` is answered. Now, because editors do not always let a server end.
             memory.save()
+            _keep_ready(config)
             return _start_engine(config, on_state, on_progress)
 
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -71,6 +81,7 @@ def serve(config: Config, problems: list[str]) -> int:
             sessions_folder=_sessions_folder,
             notes_folder=_notes_folder,
             make_workspace=_make_workspace,
+            make_converter=_converter,
         )
         return speak(server, memory.save)
 
@@ -80,6 +91,27 @@ def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) ->
     from slm_lsp.wiring import start_engine
 
     return start_engine(config, on_state, on_progress)
+
+
+def _converter() -> Converter:
+    from pygls.protocol import default_converter
+
+    make: Callable[[], Converter] = default_converter
+    return prepared or make()
+
+
+def _keep_ready(config: Config) -> None:
+    """See, in a while, that a process is ready for the next editor."""
+    if config.keep_ready == "off" or config.engine != "daemon":
+        return
+
+    def ensure() -> None:
+        from slm_lsp.ready.launch import ensure
+
+        thread = threading.Thread(target=ensure, args=(config.daemon_idle_minutes,), daemon=True)
+        thread.start()
+
+    asyncio.get_running_loop().call_later(READY_AFTER_S, ensure)
 
 
 def _sessions_folder() -> Path:

@@ -1,0 +1,1 @@
+"""A process that has imported what a server needs, and is forked for each new editor."""
