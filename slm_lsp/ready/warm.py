@@ -19,9 +19,10 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from slm_lsp.config import Config
 
@@ -51,6 +52,7 @@ PARAMETERS = (
     *("InitializeParams", "InitializedParams", "DidOpenTextDocumentParams", "CompletionParams"),
     *("DidChangeTextDocumentParams", "InlineCompletionParams", "DidChangeConfigurationParams"),
 )
+RESULTS = ("InitializeResult", "InlineCompletionList", "CompletionList", "ProgressParams")
 
 Stamp = tuple[int, int]
 
@@ -96,8 +98,29 @@ def _import() -> None:
 
         make_converter: Callable[[], Converter] = default_converter
         stdio.prepared = make_converter()
-        for name in PARAMETERS:
-            stdio.prepared.get_structure_hook(getattr(types, name))
+        for names, make in (
+            (PARAMETERS, stdio.prepared.get_structure_hook),
+            (RESULTS, stdio.prepared.get_unstructure_hook),
+        ):
+            _make_hooks(make, [getattr(types, name) for name in names])
+
+
+def _make_hooks(make: Callable[[Any], Any], types: list[Any]) -> None:
+    """What reads or writes these types and all that they hold, which is else made by and by."""
+    import attrs
+
+    seen: set[Any] = set()
+    while types:
+        kind = types.pop()
+        if kind in seen or kind is type(None):
+            continue
+        seen.add(kind)
+        # Some of the parts are never asked for by themselves, and may have none.
+        with suppress(Exception):
+            make(kind)
+        types += get_args(kind)
+        if isinstance(kind, type) and attrs.has(kind):
+            types += [field.type for field in attrs.fields(kind)]
 
 
 def _initialize() -> None:
@@ -112,9 +135,12 @@ def _initialize() -> None:
     assert converter is not None
     server = SlmServer(Config(), no_engine, Trace(), [], make_converter=lambda: converter)
     protocol: Any = server.protocol
-    protocol.set_writer(SimpleNamespace(write=lambda _: None))
+    answers: list[bytes] = []
+    protocol.set_writer(SimpleNamespace(write=answers.append))
     message = json.dumps(INITIALIZE)
     protocol.handle_message(json.loads(message, object_hook=protocol.structure_message))
+    if len(answers) != 1 or b'"capabilities"' not in answers[0]:
+        raise RuntimeError("`initialize` was not answered")
 
 
 def look() -> dict[str, Stamp]:
