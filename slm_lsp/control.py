@@ -20,6 +20,7 @@ from slm_lsp.engine.launch import LaunchError, connect
 from slm_lsp.engine.link import Link, Refused, Silent
 from slm_lsp.engine.rendezvous import SUFFIX, Place, RendezvousError, runtime_directory
 from slm_lsp.engine.wire import State, Stats, Stop
+from slm_lsp.ready import launch as ready
 from slm_lsp.types import EngineState
 
 PATIENCE_S = 5.0
@@ -91,6 +92,8 @@ def show_daemons() -> int:
     """Print a line for each; the exit status is 1 if there is none."""
     found = _found(stop=False)
     print("\n".join(each.line() for each in found) or "no daemon runs")
+    for _, pid in ready.running():
+        print(f"pid {pid}: ready for the next editor")
     return 0 if found else 1
 
 
@@ -101,6 +104,8 @@ def stop_daemons() -> int:
     for each in stubborn:
         print(f"slm-lsp: {each.line()}; end it with `kill -9 {each.pid}`", file=sys.stderr)
     print(f"stopped: {len(found) - len(stubborn)}")
+    if n_ready := ready.stop():
+        print(f"processes kept ready that were ended: {n_ready}")
     return 1 if stubborn else 0
 
 

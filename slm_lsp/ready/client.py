@@ -2,8 +2,8 @@
 
 Owns: the decision which way `serve` goes, and the exit status of the server that has its streams.
 
-Invariant: whatever is wrong before the other process was told to go, None is returned and nothing
-has been read of the streams; from then on this process only waits. If it ends, by whatever
+Invariant: whatever is wrong before the other process was told to go, None is returned and nobody
+else has the streams; from then on this process only waits. If it ends, by whatever
 signal, the kernel closes its end of the connection, and with that the server ends.
 
 Threads: the main thread; like `meeting`, it imports nothing.
@@ -52,12 +52,12 @@ def request(key: bytes, arguments: list[str]) -> bytes:
 
 
 def _is_taken(sock: _socket.socket, request: bytes) -> bool:
-    fds = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
-    sock.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
+    sock.send(request)
     if sock.recv(len(meeting.TAKEN)) != meeting.TAKEN:
         sock.close()
         return False
-    sock.send(meeting.GO)
+    fds = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
+    sock.sendmsg([meeting.GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
     return True
 
 

@@ -11,7 +11,6 @@ Threads: the main thread.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import logging
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 1 << 20
 REQUEST_PATIENCE_S = 0.1
 N_BACKLOG = 64
-N_STREAMS = 3
 Serving = Callable[[], int]
 
 
@@ -98,28 +96,24 @@ class Host:
             conn, _ = self._listener.accept()
         except OSError:
             return None
-        fds: list[int] = []
         forked: Serving | None = None
         try:
-            request = _receive(conn, fds)
+            request = _receive(conn)
             if request is None or request.key != self._key:
                 return None
             if self._is_changed():
                 self._stop_listening()
                 return None
-            forked = self._fork(conn, fds, request)
+            forked = self._fork(conn, request)
             return forked
         except (OSError, ValueError) as error:
             log.info("a client was sent away: %s", error)
             return None
         finally:
-            if forked is None:
-                for fd in fds:
-                    os.close(fd)
-                if conn not in self._children.values():
-                    conn.close()
+            if forked is None and conn not in self._children.values():
+                conn.close()
 
-    def _fork(self, conn: socket.socket, fds: list[int], request: Request) -> Serving | None:
+    def _fork(self, conn: socket.socket, request: Request) -> Serving | None:
         signals = (signal.SIGTERM, signal.SIGCHLD)
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
@@ -130,7 +124,7 @@ class Host:
             self._forget()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        return lambda: session.serve(conn, fds, request)
+        return lambda: session.serve(conn, request)
 
     def _forget(self) -> None:
         """In a child: what is the ready process's alone."""
@@ -163,28 +157,22 @@ def _listen(path: Path) -> socket.socket:
     return sock
 
 
-def _receive(conn: socket.socket, fds: list[int]) -> Request | None:
-    """What the client says, and its streams; None for nothing. Raises OSError, ValueError."""
+def _receive(conn: socket.socket) -> Request | None:
+    """What the client says; None if it says nothing. Raises OSError, ValueError."""
     if is_ours(conn) is None:
         raise ValueError("another user")
     conn.settimeout(REQUEST_PATIENCE_S)
-    room = socket.CMSG_SPACE(N_STREAMS * array.array("i").itemsize)
-    raw, ancillary, flags, _ = conn.recvmsg(MAX_REQUEST_BYTES, room, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            received = array.array("i")
-            received.frombytes(content[: len(content) - len(content) % received.itemsize])
-            fds.extend(received)
-    if not raw:
-        return None
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != N_STREAMS:
-        raise ValueError("an incomplete request")
-    return Request.parse(raw)
+    raw, _, flags, _ = conn.recvmsg(MAX_REQUEST_BYTES)
+    if flags & socket.MSG_TRUNC:
+        raise ValueError("too long a request")
+    return Request.parse(raw) if raw else None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Be the ready process: `idle minutes`. The process that was started ends at once."""
     key = meeting.key()
+    # An editor may wait for the end of a pipe that it has left open to all its children.
+    os.closerange(3, 1 << 16)
     if os.fork():
         os._exit(0)
     os.umask(0o077)

@@ -27,8 +27,8 @@ FLAGS = (
     *("debug", "optimize", "dont_write_bytecode", "no_user_site", "no_site", "isolated"),
     *("ignore_environment", "bytes_warning", "dev_mode", "utf8_mode"),
 )
-# The child of the ready process has the streams, and touches them once it has been told GO: until
-# then the client may change its mind.
+# Until it says GO, with which it sends its streams, the client may change its mind. Earlier, a
+# process that hangs would hold them, and an editor wait for their end.
 TAKEN, GO = b"taken", b"go"
 STATUS = b"status"
 

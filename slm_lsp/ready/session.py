@@ -2,8 +2,7 @@
 
 Owns: taking over what the client has: streams, folder, environment, umask.
 
-Invariant: of the streams nothing is read or written before the client has said GO; when the
-client's process is gone, so is this one, at once, as a server that is killed is.
+Invariant: it has the streams only once the client has said GO; when the client's process is gone, so is this one, at once, as a server that is killed is.
 
 Threads: the main thread, and one that waits for the client's end.
 """
@@ -24,6 +23,7 @@ from typing import Self
 from slm_lsp.ready import meeting
 
 GO_PATIENCE_S = 5.0
+N_STREAMS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,15 @@ class Request:
         return cls(key, int(umask), folder, [os.fsdecode(each) for each in rest[:n]], environment)
 
 
-def serve(conn: socket.socket, fds: Sequence[int], request: Request) -> int:
-    """Be the server; the exit status. Raises OSError before anything was touched."""
+def serve(conn: socket.socket, request: Request) -> int:
+    """Be the server; the exit status. Raises OSError before it has the streams."""
     os.chdir(request.folder)
     os.umask(request.umask)
     _take_environment(request.environment)
     conn.settimeout(GO_PATIENCE_S)
     conn.send(meeting.TAKEN)
-    if conn.recv(len(meeting.GO)) != meeting.GO:
+    word, fds, _, _ = socket.recv_fds(conn, len(meeting.GO), N_STREAMS)
+    if word != meeting.GO or len(fds) != N_STREAMS:
         return 1
     conn.settimeout(None)
     _take_streams(fds)
