@@ -24,8 +24,6 @@ from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
 
 if TYPE_CHECKING:
-    from cattrs import Converter
-
     from slm_lsp.engine.base import Engine
     from slm_lsp.lsp.server import SlmServer
     from slm_lsp.types import EngineState
@@ -45,8 +43,6 @@ SWITCH_INTERVAL_S = 0.001
 # So long after the engine began to load, a process is made ready for the next editor: a first
 # start is over by then on most machines.
 READY_AFTER_S = 5.0
-# In a child of the ready process, a converter that has been used.
-prepared: Converter | None = None
 
 
 def serve(config: Config, problems: list[str]) -> int:
@@ -59,6 +55,7 @@ def serve(config: Config, problems: list[str]) -> int:
 
         # Before whatever imports lsprotocol.
         lazy_types.import_types()
+        from slm_lsp.lsp.prepared import converter
         from slm_lsp.lsp.server import SlmServer
         from slm_lsp.trace import Trace
 
@@ -81,7 +78,7 @@ def serve(config: Config, problems: list[str]) -> int:
             sessions_folder=_sessions_folder,
             notes_folder=_notes_folder,
             make_workspace=_make_workspace,
-            make_converter=_converter,
+            make_converter=converter,
         )
         return speak(server, memory.save)
 
@@ -91,13 +88,6 @@ def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) ->
     from slm_lsp.wiring import start_engine
 
     return start_engine(config, on_state, on_progress)
-
-
-def _converter() -> Converter:
-    from pygls.protocol import default_converter
-
-    make: Callable[[], Converter] = default_converter
-    return prepared or make()
 
 
 def _keep_ready(config: Config) -> None:

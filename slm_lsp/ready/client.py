@@ -33,9 +33,9 @@ def hand_over(arguments: list[str]) -> int | None:
         key = meeting.key()
         path = os.path.join(meeting.guessed_directory(), meeting.name_of(key))
         sock = meeting.reach(path, PATIENCE_S)
-        if sock is None or not _is_taken(sock, request(key, arguments)):
-            return None
     except OSError:
+        return None
+    if sock is None or not _is_taken(sock, key, arguments):
         return None
     # As the server has it.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
@@ -51,14 +51,18 @@ def request(key: bytes, arguments: list[str]) -> bytes:
     return b"\0".join((*head, *map(os.fsencode, arguments), *environment))
 
 
-def _is_taken(sock: _socket.socket, request: bytes) -> bool:
-    sock.send(request)
-    if sock.recv(len(meeting.TAKEN)) != meeting.TAKEN:
-        sock.close()
-        return False
+def _is_taken(sock: _socket.socket, key: bytes, arguments: list[str]) -> bool:
+    """Whether the other process has the streams; if not, it is not heard any more."""
     fds = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
-    sock.sendmsg([meeting.GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
-    return True
+    try:
+        sock.send(request(key, arguments))
+        if sock.recv(len(meeting.TAKEN)) == meeting.TAKEN:
+            sock.sendmsg([meeting.GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
+            return True
+    except OSError:
+        pass
+    sock.close()
+    return False
 
 
 def _status(sock: _socket.socket) -> int:

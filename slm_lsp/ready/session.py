@@ -2,7 +2,8 @@
 
 Owns: taking over what the client has: streams, folder, environment, umask.
 
-Invariant: it has the streams only once the client has said GO; when the client's process is gone, so is this one, at once, as a server that is killed is.
+Invariant: it has the streams only once the client has said GO; when the client's process is gone,
+so is this one, at once, as a server that is killed is.
 
 Threads: the main thread, and one that waits for the client's end.
 """

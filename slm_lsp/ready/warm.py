@@ -14,22 +14,11 @@ from __future__ import annotations
 import contextvars
 import gc
 import importlib
-import json
 import os
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_args
-
-from slm_lsp.config import Config
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cattrs import Converter
 
 LOWEST_PRIORITY = 19
 MODULES = (
@@ -41,18 +30,6 @@ MODULES = (
     *("slm_lsp.workspace.builds", "slm_lsp.workspace.store", "slm_lsp.secrets.search"),
     *("tree_sitter", "filelock", "platformdirs", "tomllib", "asyncio", "concurrent.futures.thread"),
 )
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"processId": None, "rootUri": None, "capabilities": {}},
-}
-# What comes behind `initialize` until a suggestion is shown.
-PARAMETERS = (
-    *("InitializeParams", "InitializedParams", "DidOpenTextDocumentParams", "CompletionParams"),
-    *("DidChangeTextDocumentParams", "InlineCompletionParams", "DidChangeConfigurationParams"),
-)
-RESULTS = ("InitializeResult", "InlineCompletionList", "CompletionList", "ProgressParams")
 
 Stamp = tuple[int, int]
 
@@ -66,7 +43,6 @@ def warm() -> dict[str, Stamp]:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         try:
             _import()
-            contextvars.copy_context().run(_initialize)
         except BaseException as error:
             trouble.append(error)
 
@@ -87,60 +63,15 @@ def warm() -> dict[str, Stamp]:
 
 
 def _import() -> None:
-    from slm_lsp.lsp import compiled, lazy_types, stdio
+    from slm_lsp.lsp import compiled, lazy_types
 
     with compiled.remembered(compiled.default_path()):
         lazy_types.import_types()
-        for name in ("slm_lsp.lsp.server", *MODULES):
+        from slm_lsp.lsp import prepared
+
+        for name in MODULES:
             importlib.import_module(name)
-        from lsprotocol import types
-        from pygls.protocol import default_converter
-
-        make_converter: Callable[[], Converter] = default_converter
-        stdio.prepared = make_converter()
-        for names, make in (
-            (PARAMETERS, stdio.prepared.get_structure_hook),
-            (RESULTS, stdio.prepared.get_unstructure_hook),
-        ):
-            _make_hooks(make, [getattr(types, name) for name in names])
-
-
-def _make_hooks(make: Callable[[Any], Any], types: list[Any]) -> None:
-    """What reads or writes these types and all that they hold, which is else made by and by."""
-    import attrs
-
-    seen: set[Any] = set()
-    while types:
-        kind = types.pop()
-        if kind in seen or kind is type(None):
-            continue
-        seen.add(kind)
-        # Some of the parts are never asked for by themselves, and may have none.
-        with suppress(Exception):
-            make(kind)
-        types += get_args(kind)
-        if isinstance(kind, type) and attrs.has(kind):
-            types += [field.type for field in attrs.fields(kind)]
-
-
-def _initialize() -> None:
-    """Answer one, so that what it takes is made."""
-    from slm_lsp.lsp import stdio
-    from slm_lsp.lsp.server import SlmServer
-    from slm_lsp.trace import Trace
-
-    no_engine: Any = None
-
-    converter = stdio.prepared
-    assert converter is not None
-    server = SlmServer(Config(), no_engine, Trace(), [], make_converter=lambda: converter)
-    protocol: Any = server.protocol
-    answers: list[bytes] = []
-    protocol.set_writer(SimpleNamespace(write=answers.append))
-    message = json.dumps(INITIALIZE)
-    protocol.handle_message(json.loads(message, object_hook=protocol.structure_message))
-    if len(answers) != 1 or b'"capabilities"' not in answers[0]:
-        raise RuntimeError("`initialize` was not answered")
+        contextvars.copy_context().run(prepared.prepare)
 
 
 def look() -> dict[str, Stamp]:
