@@ -78,43 +78,53 @@ class Scene:
         _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         return process.returncode, stderr.decode()
 
+    def find(self) -> None:
+        """Wait until the ready process listens."""
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s and not self.pid:
+            for path in (self.directory / "slm-lsp").glob(f"*{meeting.SUFFIX}"):
+                with contextlib.suppress(OSError):
+                    sock = meeting.reach(os.fspath(path), PATIENCE_S)
+                    assert sock is not None
+                    self.pid = meeting.peer_ids(sock)[0]
+                    sock.close()
+            time.sleep(POLL_S)
+        assert self.pid
+
     def is_gone(self) -> bool:
         """Whether the ready process has ended."""
         return not psutil.pid_exists(self.pid)
 
 
 @contextlib.contextmanager
-def ready(root: Path = ROOT, idle_minutes: float = 5.0) -> Iterator[Scene]:
-    """A scene with a ready process that listens."""
+def empty(root: Path = ROOT) -> Iterator[Scene]:
+    """A scene in which there is no ready process yet."""
     with short_directory() as directory:
         scene = Scene(directory, root)
         scene.env = {
             **{name: value for name, value in os.environ.items() if name != meeting.VARIABLE},
+            **{f"XDG_{name}_HOME": str(directory) for name in ("CONFIG", "STATE", "CACHE")},
             "XDG_RUNTIME_DIR": str(directory),
-            "XDG_CONFIG_HOME": str(directory),
             "SLM_LSP_CACHE_DIR": str(directory / "cache"),
             "PYTHONPATH": str(root),
         }
-        before = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(scene.env)
-        root_before, meeting.PACKAGE_ROOT = meeting.PACKAGE_ROOT, str(root)
-        try:
-            launch.ensure(idle_minutes)
-            until_s = time.monotonic() + PATIENCE_S
-            while not (found := list(launch.running())) and time.monotonic() < until_s:
-                time.sleep(POLL_S)
-        finally:
-            meeting.PACKAGE_ROOT = root_before
-            os.environ.clear()
-            os.environ.update(before)
-        [(_, scene.pid)] = found
         try:
             yield scene
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(scene.pid)
-                left = [process, *process.children()]
-                for each in left:
-                    each.kill()
-                psutil.wait_procs(left, timeout=PATIENCE_S)
+                if scene.pid:
+                    process = psutil.Process(scene.pid)
+                    left = [process, *process.children()]
+                    for each in left:
+                        each.kill()
+                    psutil.wait_procs(left, timeout=PATIENCE_S)
+
+
+@contextlib.contextmanager
+def ready(root: Path = ROOT, idle_minutes: float = 5.0) -> Iterator[Scene]:
+    """A scene with a ready process that listens."""
+    with empty(root) as scene:
+        argv = [sys.executable, "-P", "-c", launch.BOOT, str(root), str(idle_minutes)]
+        os.waitpid(os.posix_spawn(sys.executable, argv, scene.env), 0)
+        scene.find()
+        yield scene

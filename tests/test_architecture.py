@@ -23,7 +23,8 @@ RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
         # What `serve` runs where a process is kept ready.
-        *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.session", "ready.warm"),
+        *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
+        *("ready.session", "ready.warm"),
     }
 )
 VALUES = frozenset({"types", "deadline"})

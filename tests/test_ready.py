@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 from daemon_scene import PATIENCE_S, ROOT, short_directory
-from ready_scene import Scene, ready, until
+from pipe_editor import PipeEditor
+from ready_scene import Scene, empty, ready, until
 
 from slm_lsp.ready import client, launch, meeting
 from slm_lsp.ready.session import Request
@@ -156,6 +157,21 @@ async def test_one_that_was_killed(scene: Scene) -> None:
         await editor.notify("exit")
         await editor.ended()
     await goes_the_ordinary_way(scene)
+
+
+# --- its beginning ---
+
+
+async def test_a_session_leaves_one_behind() -> None:
+    with empty() as scene:
+        # The daemon is asked for a model that is not there, and ends.
+        command = scene.command("serve", "--engine", "daemon", "--daemon-idle-minutes", "1")
+        env = {**scene.env, "SLM_LSP_MODEL": str(scene.directory / "no.gguf")}
+        async with PipeEditor(command, env=env) as editor:
+            await editor.start()
+            assert "no.gguf" in (await editor.take("window/showMessage"))["message"]
+        await asyncio.to_thread(scene.find)
+        await goes_through(scene)
 
 
 # --- its end ---

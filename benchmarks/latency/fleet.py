@@ -50,6 +50,8 @@ async def _together(
     command: Sequence[str], settings: Mapping[str, Any], n_servers: int
 ) -> dict[str, Any]:
     home = Home()
+    # What is measured is servers and daemon; a process that is kept ready stands beside them once.
+    settings = {**settings, "keep_ready": "off"}
     servers = [Ours(command, settings, home) for _ in range(n_servers)]
     started: list[Ours] = []
     try:

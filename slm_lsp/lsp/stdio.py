@@ -8,20 +8,19 @@ Threads: the main thread runs the event loop; pygls reads stdin on a thread of i
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import io
 import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
+from slm_lsp.ready.provision import Provision
 
 if TYPE_CHECKING:
     from slm_lsp.engine.base import Engine
@@ -40,9 +39,6 @@ GC_WHILE_STARTING = (5_000, 1_000, 1_000)
 # How long the event loop may have to wait while another thread computes; Python's own 5 ms are
 # all that a request should take of us. It seldom computes for so long itself.
 SWITCH_INTERVAL_S = 0.001
-# So long after the engine began to load, a process is made ready for the next editor: a first
-# start is over by then on most machines.
-READY_AFTER_S = 5.0
 
 
 def serve(config: Config, problems: list[str]) -> int:
@@ -65,9 +61,14 @@ def serve(config: Config, problems: list[str]) -> int:
         def start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
             # `initialize` is answered. Now, because editors do not always let a server end.
             memory.save()
-            _keep_ready(config)
+            ready.begin(config)
             return _start_engine(config, on_state, on_progress)
 
+        def at_end() -> None:
+            memory.save()
+            ready.end()
+
+        ready = Provision()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         trace = Trace(Path(config.trace) if config.trace else None)
         server = SlmServer(
@@ -80,7 +81,7 @@ def serve(config: Config, problems: list[str]) -> int:
             make_workspace=_make_workspace,
             make_converter=converter,
         )
-        return speak(server, memory.save)
+        return speak(server, at_end)
 
 
 def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
@@ -88,20 +89,6 @@ def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) ->
     from slm_lsp.wiring import start_engine
 
     return start_engine(config, on_state, on_progress)
-
-
-def _keep_ready(config: Config) -> None:
-    """See, in a while, that a process is ready for the next editor."""
-    if config.keep_ready == "off" or config.engine != "daemon":
-        return
-
-    def ensure() -> None:
-        from slm_lsp.ready.launch import ensure
-
-        thread = threading.Thread(target=ensure, args=(config.daemon_idle_minutes,), daemon=True)
-        thread.start()
-
-    asyncio.get_running_loop().call_later(READY_AFTER_S, ensure)
 
 
 def _sessions_folder() -> Path:

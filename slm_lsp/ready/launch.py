@@ -29,14 +29,17 @@ BOOT = (
 )
 
 
-def ensure(idle_minutes: float) -> None:
-    """Start the ready process for servers like this one, if there is none."""
+def ensure(idle_minutes: float, wait: bool = True) -> None:
+    """Start the ready process for servers like this one, if there is none. With `wait`, what it
+    leaves of its start is cleared away."""
     if not meeting.possible():
         return
     with contextlib.suppress(OSError, RendezvousError):
         path = runtime_directory() / meeting.name_of(meeting.key())
         if _pid_at(path) is None:
-            os.waitpid(_spawn(idle_minutes), 0)
+            pid = _spawn(idle_minutes)
+            if wait:
+                os.waitpid(pid, 0)
 
 
 def _spawn(idle_minutes: float) -> int:

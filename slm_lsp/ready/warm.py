@@ -28,6 +28,8 @@ MODULES = (
     *("slm_lsp.completion.ledger", "slm_lsp.completion.notes", "slm_lsp.completion.sessions_file"),
     *("slm_lsp.context.syntax", "slm_lsp.context.extract", "slm_lsp.workspace.source"),
     *("slm_lsp.workspace.builds", "slm_lsp.workspace.store", "slm_lsp.secrets.search"),
+    *("slm_lsp.completion.syntax_gate", "slm_lsp.context.excerpt", "slm_lsp.context.trial"),
+    *("slm_lsp.lsp.stdio", "slm_lsp.registry.toml_table", "importlib.resources"),
     *("tree_sitter", "filelock", "platformdirs", "tomllib", "asyncio", "concurrent.futures.thread"),
 )
 
