@@ -64,10 +64,6 @@ def serve(config: Config, problems: list[str]) -> int:
             ready.begin(config)
             return _start_engine(config, on_state, on_progress)
 
-        def at_end() -> None:
-            memory.save()
-            ready.end()
-
         ready = Provision()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         trace = Trace(Path(config.trace) if config.trace else None)
@@ -81,7 +77,7 @@ def serve(config: Config, problems: list[str]) -> int:
             make_workspace=_make_workspace,
             make_converter=converter,
         )
-        return speak(server, at_end)
+        return speak(server, memory.save, ready.end)
 
 
 def _start_engine(config: Config, on_state: OnState, on_progress: OnProgress) -> Engine:
@@ -115,7 +111,7 @@ def _make_workspace(config: Config) -> WorkspaceSource:
     return WorkspaceSource(folder, builds=Builds(folder))
 
 
-def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:
+def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
     """Serve one session on this process's streams; the exit status is as for `serve`."""
     if not log.isEnabledFor(logging.DEBUG):
         # It warns of every cancel that comes too late; its errors reach the server anyway.
@@ -125,7 +121,8 @@ def speak(server: SlmServer, at_end: Callable[[], None] = lambda: None) -> int:
     server.start_io(stdin=sys.stdin.buffer, stdout=_protocol_stdout())
     ended = server.close(EXIT_PATIENCE_S)
     status = 0 if server.protocol.shut_down else 1
-    at_end()
+    for each in at_end:
+        each()
     if not ended:
         # Ending Python under a thread that is in native code may abort the process.
         os._exit(status)

@@ -136,7 +136,10 @@ class Host:
 
     def _reap(self) -> None:
         for pid, conn in list(self._children.items()):
-            found, status = os.waitpid(pid, os.WNOHANG)
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has waited for it
+                found, status = pid, 0
             if found:
                 del self._children[pid]
                 self._used_at_s = time.monotonic()

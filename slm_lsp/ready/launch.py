@@ -35,8 +35,10 @@ def ensure(idle_minutes: float, wait: bool = True) -> None:
     if not meeting.possible():
         return
     with contextlib.suppress(OSError, RendezvousError):
-        path = runtime_directory() / meeting.name_of(meeting.key())
-        if _pid_at(path) is None:
+        directory = runtime_directory()
+        path = directory / meeting.name_of(meeting.key())
+        # Elsewhere no client would look for it.
+        if os.fspath(directory) == meeting.guessed_directory() and _pid_at(path) is None:
             pid = _spawn(idle_minutes)
             if wait:
                 os.waitpid(pid, 0)
