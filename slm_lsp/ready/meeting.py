@@ -65,6 +65,8 @@ def name_of(key: bytes) -> str:
 def guessed_directory() -> str:
     """`rendezvous.runtime_directory`, as far as it can be told without platformdirs."""
     base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if not os.path.isdir(base):
+        base = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"runtime-{os.getuid()}")
     return os.path.join(base, "slm-lsp")
 
 
