@@ -267,6 +267,7 @@ def test_wrong_settings_are_said_and_the_rest_is_taken(
 ) -> None:
     path = tmp_path / "a.py"
     path.write_text("x = ")
+    monkeypatch.delenv("SLM_LSP_KEEP_READY")
     monkeypatch.setenv("SLM_LSP_PROMPT_TOKENS", "many")
     engine = FakeEngine()
     started = use_engine(monkeypatch, engine)

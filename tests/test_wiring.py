@@ -154,6 +154,7 @@ def test_the_daemon_is_started_with_the_servers_settings(
 
     monkeypatch.setattr(wiring, "run_daemon", run_daemon)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("SLM_LSP_KEEP_READY")
     monkeypatch.setenv("SLM_LSP_BATCH_THREADS", "7")
     assert run(wiring.daemon_arguments(given)) == 0
     assert taken == [replace(given, model=str(tmp_path / "-m.gguf"))]
