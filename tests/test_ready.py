@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ from daemon_scene import PATIENCE_S, ROOT, short_directory
 from pipe_editor import PipeEditor
 from ready_scene import Scene, empty, ready, until
 
-from slm_lsp.ready import client, launch, meeting
+from slm_lsp.config import Config
+from slm_lsp.ready import client, launch, meeting, provision
 from slm_lsp.ready.session import Request
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is none elsewhere")
@@ -203,9 +205,14 @@ async def test_stopped_while_it_has_a_server(
         assert await asyncio.to_thread(control.stop_daemons) == 0
         assert "kept ready that were ended: 1\n" in capsys.readouterr().out
         assert list(launch.running()) == []
-        # It waits for the server's status, which is 0.
+        # It waits for the server's status, which is 0, and is in nobody's way.
         assert len(scene.children()) == 1
-    await until(scene.is_gone)
+        before, scene.pid = scene.pid, 0
+        await asyncio.to_thread(_start_another, scene)
+        await asyncio.to_thread(scene.find)
+        assert scene.pid != before
+    await until(lambda: not psutil.pid_exists(before))
+    await goes_through(scene)
 
 
 async def test_there_is_one(scene: Scene) -> None:
@@ -219,6 +226,40 @@ def _start_another(scene: Scene) -> None:
 
 
 # --- the parts ---
+
+
+def test_looking_for_it_imports_next_to_nothing() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import slm_lsp.ready.client; "
+        "print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {"slm_lsp", "slm_lsp.ready", "slm_lsp.ready.client", "slm_lsp.ready.meeting"}
+    assert set(done.stdout.split()) <= ours | {"__future__", "_socket"}
+
+
+@pytest.mark.parametrize(
+    ("config", "n_started"),
+    [
+        (Config(engine="daemon", keep_ready="on"), 1),
+        (Config(engine="daemon", keep_ready="off"), 0),
+        (Config(engine="inproc", keep_ready="on"), 0),
+    ],
+)
+async def test_a_session_asks_for_one_once(
+    config: Config, n_started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[float] = []
+    monkeypatch.setattr(launch, "ensure", lambda minutes, wait=True: started.append(minutes))
+    monkeypatch.setattr(provision, "AFTER_S", 0.0)
+    session = provision.Provision()
+    session.begin(config)
+    if n_started:
+        await until(lambda: bool(started))
+    session.end()
+    assert started == [config.daemon_idle_minutes] * n_started
 
 
 def test_what_a_client_says_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:

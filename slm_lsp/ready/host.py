@@ -37,10 +37,14 @@ Serving = Callable[[], int]
 
 
 class Host:
-    """See the module. `stamps` is what the files looked like when they were imported."""
+    """See the module. `lock` is held for as long as it listens; `stamps` is what the files looked
+    like when they were imported."""
 
-    def __init__(self, path: Path, key: bytes, idle_s: float, stamps: dict[str, Stamp]) -> None:
-        self._path, self._key, self._idle_s, self._stamps = path, key, idle_s, stamps
+    def __init__(
+        self, path: Path, lock: int, key: bytes, idle_s: float, stamps: dict[str, Stamp]
+    ) -> None:
+        self._path, self._lock = path, lock
+        self._key, self._idle_s, self._stamps = key, idle_s, stamps
         self._children: dict[int, socket.socket] = {}
         self._told_to_end = False
         self._listening = True
@@ -84,6 +88,8 @@ class Host:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._listener.close()
+        # Another may take the place, whatever servers there still are.
+        os.close(self._lock)
 
     def _is_changed(self) -> bool:
         try:
@@ -128,6 +134,7 @@ class Host:
 
     def _forget(self) -> None:
         """In a child: what is the ready process's alone."""
+        os.close(self._lock)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -187,10 +194,9 @@ def main(arguments: Sequence[str]) -> int:
     except (RendezvousError, OSError):
         return 1
     os.chdir("/")
-    serving = Host(path, key, float(arguments[0]) * 60.0, warm()).run()
+    serving = Host(path, lock, key, float(arguments[0]) * 60.0, warm()).run()
     if serving is None:
         return 0
-    os.close(lock)
     try:
         return serving()
     except OSError as error:
