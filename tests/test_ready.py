@@ -161,6 +161,20 @@ async def test_one_that_was_killed(scene: Scene) -> None:
     await goes_the_ordinary_way(scene)
 
 
+async def test_clients_that_talk_nonsense_or_go_away(shared: Scene) -> None:
+    path, key = os.fspath(shared.socket), b"another key"
+    for word in (b"", b"x", b"\0" * 9, client.request(key, ["serve"]), b"y" * 100_000):
+        sock = meeting.reach(path, PATIENCE_S)
+        assert sock is not None
+        if word:
+            sock.send(word)
+            # It hangs up, and nobody was forked.
+            assert await asyncio.to_thread(sock.recv, 99) == b""
+        sock.close()
+    assert shared.children() == []
+    await goes_through(shared)
+
+
 # --- its beginning ---
 
 
