@@ -121,9 +121,11 @@ async def test_another_interpreter_environment(shared: Scene) -> None:
 
 async def test_one_that_does_not_answer(shared: Scene) -> None:
     os.kill(shared.pid, signal.SIGSTOP)
+    shared.patient = False
     try:
         await goes_the_ordinary_way(shared)
     finally:
+        shared.patient = True
         os.kill(shared.pid, signal.SIGCONT)
     # It finds the request of a client that is gone, and is as before.
     await until(lambda: not shared.children())
