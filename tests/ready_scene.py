@@ -37,6 +37,14 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(POLL_S)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether it has ended, be it that nobody has taken its status yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @dataclass
 class Scene:
     """Servers of the package under `root`; `pid` is the ready process's."""
@@ -100,7 +108,7 @@ class Scene:
 
     def is_gone(self) -> bool:
         """Whether the ready process has ended."""
-        return not psutil.pid_exists(self.pid)
+        return is_gone(self.pid)
 
 
 @contextlib.contextmanager
@@ -124,7 +132,9 @@ def empty(root: Path = ROOT) -> Iterator[Scene]:
                     left = [process, *process.children()]
                     for each in left:
                         each.kill()
-                    psutil.wait_procs(left, timeout=PATIENCE_S)
+                    until_s = time.monotonic() + PATIENCE_S
+                    while time.monotonic() < until_s and not all(is_gone(p.pid) for p in left):
+                        time.sleep(POLL_S)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from daemon_scene import PATIENCE_S, ROOT, short_directory
 from pipe_editor import PipeEditor
-from ready_scene import Scene, empty, ready, until
+from ready_scene import Scene, empty, is_gone, ready, until
 
 from slm_lsp.config import Config
 from slm_lsp.ready import client, launch, meeting, provision
@@ -227,7 +227,7 @@ async def test_stopped_while_it_has_a_server(
         await asyncio.to_thread(_start_another, scene)
         await asyncio.to_thread(scene.find)
         assert scene.pid != before
-    await until(lambda: not psutil.pid_exists(before))
+    await until(lambda: is_gone(before))
     await goes_through(scene)
 
 
