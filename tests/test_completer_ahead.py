@@ -249,6 +249,23 @@ async def test_behind_a_cut_text_the_larger_context_is_read(slow: BackgroundScen
     assert (after.document, length(after) >= length(read)) == (read.document, True)
 
 
+async def test_what_the_first_answer_tells_of_the_speed_counts(slow: BackgroundScene) -> None:
+    """The first prompt of a model that seemed slow is small, and was all that there is time for."""
+    slow.background.prefill_ms_per_token = 100.0
+
+    def measured() -> None:
+        slow.background.prefill_ms_per_token = 3.0
+
+    slow.engine.before_answer = measured
+    slow.engine.enqueue("x + 1")
+    await slow.complete(LONG.format(""))
+    async with asyncio.timeout(10.0):
+        await slow.background.asked.wait()
+    first, read = slow.engine.requests
+    assert (read.priority, read.prompt.max_tokens) == (Priority.WARMUP, 0)
+    assert length(read) > 2 * length(first)
+
+
 @pytest.mark.parametrize("finish", [Finish.STOP, Finish.DEADLINE])
 async def test_typing_what_is_shown_interrupts_the_reading(
     slow: BackgroundScene, finish: Finish

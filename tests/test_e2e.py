@@ -288,8 +288,17 @@ async def test_two_servers_share_a_daemon(environment: dict[str, str]) -> None:
         assert stopped.stdout == "stopped: 1\n"
 
 
+# A slow machine reads for 4 s at the most; a busy one may take longer.
+READ_PATIENCE_S = 120.0
+
+
 async def until_read(editor: PipeEditor, n_tokens: int) -> None:
     """Until the engine has read so many tokens, and has nothing left to do."""
+    async with asyncio.timeout(READ_PATIENCE_S):
+        await _until_read(editor, n_tokens)
+
+
+async def _until_read(editor: PipeEditor, n_tokens: int) -> None:
     engine = {"n_prefill_tokens": 0, "n_queued": 1}
     while engine["n_prefill_tokens"] < n_tokens or engine["n_queued"]:
         answer = await editor.call("workspace/executeCommand", {"command": STATS})

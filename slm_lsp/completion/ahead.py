@@ -19,7 +19,7 @@ from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.jobs import Jobs
 from slm_lsp.completion.outcome import Outcome
-from slm_lsp.completion.preparing import Kind, Prepared, Preparer
+from slm_lsp.completion.preparing import Kind, Prepared, Preparer, room_for
 from slm_lsp.completion.reading import Reading
 from slm_lsp.deadline import CancelToken
 from slm_lsp.types import (
@@ -97,6 +97,14 @@ class Ahead:
                 await self.reading.in_pauses(request.session, flight)
 
         self._flights.start(request.session, flight, finish)
+
+    def has_time_for_more(self, request: CompletionRequest, n_tokens: int) -> bool:
+        """Whether much more than `n_tokens` is read in good time, by what the engine takes now: of
+        its first request it may have known little."""
+        target = self._jobs.target(request.snapshot, request.offset, request.cancel, Kind.AHEAD)
+        if target.model is None:
+            return False
+        return not room_for(target, self._completer.config).is_enough(n_tokens)
 
     def renew_after(self, request: CompletionRequest) -> None:
         """The request's next ones would be better off with more context."""

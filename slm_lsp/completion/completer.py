@@ -324,8 +324,10 @@ class Completer:
         at, chosen = generation.richer_at, prepared.chosen
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             self._ahead.carry_on(request, job, prepared, generation)
-        if chosen is not None and chosen.renewable and at is None:
-            self._ahead.renew_after(request)
+        if chosen is not None and at is None:
+            n_tokens = chosen.anchor.n_tokens
+            if chosen.renewable or self._ahead.has_time_for_more(request, n_tokens):
+                self._ahead.renew_after(request)
 
     # --- documents ---
 
