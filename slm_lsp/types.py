@@ -227,8 +227,9 @@ class GenerationRequest:
 
     `document` names the KV sequence (empty: the session's). A prompt with `max_tokens` 0 is
     read and nothing is written; at WARMUP priority it gives way and goes on by itself.
-    `richer` are the same place with more context, the most first: the engine takes one instead of
-    `prompt` where it holds so much of it that this is as quick, or in time for a line.
+    `others` are the same place with more or less context, the most first. The engine takes one
+    with more instead of `prompt` where it holds so much of it that this is as quick, or in time
+    for a line; one with less where only that, of which it holds enough, is in time for a line.
     With a `branch` the text is another one: the token behind `branch_at` others is not the
     likeliest but so many places behind it; all others are the likeliest.
     """
@@ -239,7 +240,7 @@ class GenerationRequest:
     cancel: CancelToken
     priority: Priority = Priority.INTERACTIVE
     document: str = ""
-    richer: tuple[Prompt, ...] = ()
+    others: tuple[Prompt, ...] = ()
     branch: int = 0
     branch_at: int = 0
 
@@ -248,8 +249,8 @@ class GenerationRequest:
 class Generation:
     """What an engine produced. `logprobs` holds one natural logarithm a token, `ends` how long
     the text was behind each, before it was cut where it is complete; `n_resumed` of the tokens
-    were known from an earlier job and took no step. `richer_at`: behind which of the request's
-    `richer` prompts it was written, None for its `prompt`."""
+    were known from an earlier job and took no step. `other_at`: behind which of the request's
+    `others` it was written, None for its `prompt`."""
 
     text: str
     finish: Finish
@@ -260,7 +261,7 @@ class Generation:
     total_ms: float = 0.0
     logprobs: tuple[float, ...] = ()
     n_resumed: int = 0
-    richer_at: int | None = None
+    other_at: int | None = None
     ends: tuple[int, ...] = ()
 
 

@@ -98,15 +98,15 @@ SHORT = Room(1024, 128, 1200, (2048, 1024, 512))
 def test_a_new_place_may_have_been_read_in_full_before() -> None:
     document = Document()
     quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
-    assert [each.n_tokens for each in quick.richer] == [2048, 1024, 512]
-    assert {each.at for each in quick.richer} == {quick.anchor.at}
+    assert [each.n_tokens for each in quick.others] == [2048, 1024, 512]
+    assert {each.at for each in quick.others} == {quick.anchor.at}
     # Nobody has said so far; meanwhile somebody types.
     typed = document.now(f"{CODE}x = val<CURSOR>\n{OTHER}", SHORT)
-    assert (typed.anchor, typed.richer) == (quick.anchor, quick.richer)
+    assert (typed.anchor, typed.others) == (quick.anchor, quick.others)
     document.anchors.settle("u", typed, 1)
     then = document.now(f"{CODE}x = value<CURSOR>\n{OTHER}", SHORT)
-    assert (then.anchor, then.typed) == (quick.richer[1], "x = value")
-    assert (then.sequence, then.richer, then.renewable) == (quick.sequence, (), False)
+    assert (then.anchor, then.typed) == (quick.others[1], "x = value")
+    assert (then.sequence, then.others, then.renewable) == (quick.sequence, (), False)
 
 
 def test_what_was_not_read_in_full_is_not_asked_for_again() -> None:
@@ -115,7 +115,17 @@ def test_what_was_not_read_in_full_is_not_asked_for_again() -> None:
     quick = document.now(marked, SHORT)
     document.anchors.settle("u", quick, None)
     then = document.now(marked, SHORT)
-    assert (then.anchor, then.richer, then.renewable) == (quick.anchor, (), True)
+    assert (then.anchor, then.others, then.renewable) == (quick.anchor, (), True)
+
+
+def test_a_new_place_may_have_been_read_with_less_before() -> None:
+    document, room = Document(), Room(1024, 512, 1200, (1024, 256, 128))
+    soon = document.now(f"{CODE}x<CURSOR>\n{OTHER}", room)
+    assert soon.anchor.n_tokens == 512
+    assert [each.n_tokens for each in soon.others] == [1024, 256, 128]
+    document.anchors.settle("u", soon, 1)
+    then = document.now(f"{CODE}x<CURSOR>\n{OTHER}", room)
+    assert (then.anchor, then.others, then.renewable) == (soon.others[1], (), True)
 
 
 def test_a_sequence_for_another_place_forgets_what_was_asked_of_it() -> None:
@@ -128,13 +138,13 @@ def test_a_sequence_for_another_place_forgets_what_was_asked_of_it() -> None:
     document.anchors.settle("u", late, 0)
     assert document.now(f"{OTHER}<CURSOR>\nx = 1\n{OTHER}", SHORT).anchor is third.anchor
     # Read at once, the next has nothing richer, least of all another place's.
-    assert document.now(f"y\n{OTHER}<CURSOR>\ny = 1\n").richer == ()
+    assert document.now(f"y\n{OTHER}<CURSOR>\ny = 1\n").others == ()
 
 
 def test_windows_that_hold_the_same_are_one() -> None:
     """The whole of a small document is the most that there is: nothing is to be renewed."""
     quick = Document().now("x = 1\ny<CURSOR>\n", SHORT)
-    assert (quick.anchor.n_tokens, quick.richer, quick.renewable) == (2048, (), False)
+    assert (quick.anchor.n_tokens, quick.others, quick.renewable) == (2048, (), False)
 
 
 def test_only_twice_as_much_is_worth_reading_anew() -> None:
@@ -150,11 +160,11 @@ def test_an_edit_above_leaves_the_anchor_and_nothing_richer() -> None:
     document = Document()
     quick = document.now(f"{CODE}x<CURSOR>\n{OTHER}", SHORT)
     moved = document.now(f"import os\n{CODE}x<CURSOR>\n{OTHER}", SHORT)
-    assert (moved.anchor, moved.typed, moved.richer) == (quick.anchor, "x", ())
+    assert (moved.anchor, moved.typed, moved.others) == (quick.anchor, "x", ())
 
 
 def test_where_all_is_read_at_once_there_is_nothing_richer() -> None:
-    assert Document().now(f"{CODE}x<CURSOR>\n{OTHER}").richer == ()
+    assert Document().now(f"{CODE}x<CURSOR>\n{OTHER}").others == ()
 
 
 def test_a_stale_anchor_is_renewed_beside_the_one_in_use() -> None:
@@ -218,7 +228,7 @@ def test_a_small_prompt_has_none_and_the_large_one_does() -> None:
     quick = anchors.now("u", wanting("abc"), PREFIX_FIRST, room)
     assert (names_of(quick), quick.renewable) == ("", True)
     # What may have been read before would have had what is wanted now.
-    assert [len(each.snippets) for each in quick.richer] == [3, 3]
+    assert [len(each.snippets) for each in quick.others] == [3, 3]
     large = anchors.ahead("u", wanting("abc"), PREFIX_FIRST, room)
     assert names_of(large) == "abc"
     anchors.mark_read("u", large.anchor)

@@ -39,6 +39,7 @@ from slm_lsp.types import (
     GenerationRequest,
     Origin,
     Priority,
+    Prompt,
     Snippet,
     Text,
 )
@@ -352,12 +353,12 @@ async def test_nothing_is_read_behind_a_cut_text_where_it_is_switched_off(
 
 async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundScene) -> None:
     """The engine says that it took the richer prompt; it is behind that one that it goes on."""
-    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, richer_at=0))
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, other_at=0))
     await slow.complete(LONG.format(""))
     await slow.background.asked.wait()
     first, longer = slow.engine.requests
-    assert longer.prompt == dataclasses.replace(first.richer[0], max_tokens=CARRY_ON_TOKENS)
-    assert longer.richer == ()
+    assert longer.prompt == dataclasses.replace(first.others[0], max_tokens=CARRY_ON_TOKENS)
+    assert longer.others == ()
     [line] = slow.lines()
     assert line["n_window"] == Config().prompt_tokens
     slow.engine.enqueue("x + 1 + value")
@@ -366,8 +367,22 @@ async def test_what_an_earlier_server_had_read_is_gone_on_from(slow: BackgroundS
     slow.engine.enqueue("zs")
     await slow.complete(LONG.format("y"))
     last = slow.engine.requests[-1]
-    assert last.prompt.segments[:-1] == first.richer[0].segments[:-1]
-    assert last.richer == ()
+    assert last.prompt.segments[:-1] == first.others[0].segments[:-1]
+    assert last.others == ()
+
+
+async def test_where_less_was_taken_more_is_read_behind_it(slow: BackgroundScene) -> None:
+    slow.engine.enqueue(Generation("x + 1 + val", Finish.DEADLINE, other_at=-1))
+    await slow.complete(LONG.format(""))
+    await slow.background.asked.wait()
+    first, longer = slow.engine.requests
+    assert length(first.others[-1]) < length(first)
+    assert longer.prompt == dataclasses.replace(first.others[-1], max_tokens=CARRY_ON_TOKENS)
+    slow.engine.enqueue("x + 1 + value")
+    slow.engine.enqueue(Generation("", Finish.LENGTH))
+    slow.background.release.set()
+    read = await asked_next(slow)
+    assert read.priority is Priority.WARMUP
 
 
 async def test_snippets_that_come_late_are_read_in_the_pause(
@@ -414,11 +429,12 @@ async def test_what_nobody_has_said_is_asked_again(slow: BackgroundScene) -> Non
     slow.engine.enqueue("zs")
     await slow.complete(LONG.format("yy"))
     asked = slow.background.of(Priority.INTERACTIVE)
-    assert [bool(each.richer) for each in asked] == [True, True, False]
+    assert [bool(each.others) for each in asked] == [True, True, False]
 
 
-def length(request: GenerationRequest) -> int:
-    return sum(len(each.text) for each in request.prompt.segments if isinstance(each, Text))
+def length(asked: GenerationRequest | Prompt) -> int:
+    prompt = asked if isinstance(asked, Prompt) else asked.prompt
+    return sum(len(each.text) for each in prompt.segments if isinstance(each, Text))
 
 
 # --- as if accepted ---

@@ -89,7 +89,7 @@ class Watcher(FakeEngine):
 
     @property
     def prompts(self) -> list[Prompt]:
-        return [each for job in self.requests for each in (job.prompt, *job.richer)]
+        return [each for job in self.requests for each in (job.prompt, *job.others)]
 
 
 class SecretScene(Scene):
@@ -146,7 +146,7 @@ async def test_no_prompt_of_any_kind_holds_a_secret(scene: SecretScene) -> None:
         scene.completer.idle(scene.asked(DOCUMENT), len(ABOVE))
     kinds = {each.priority for each in scene.watcher.requests}
     assert {Priority.INTERACTIVE, Priority.SPECULATIVE, Priority.WARMUP} <= kinds
-    assert any(each.richer for each in scene.watcher.requests)
+    assert any(each.others for each in scene.watcher.requests)
     for prompt in scene.watcher.prompts:
         words = words_of(prompt)
         assert not [kind for kind, each in SECRETS.items() if left_of(each, words, 8)]

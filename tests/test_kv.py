@@ -70,7 +70,7 @@ class Bench:
             Deadline.after(budget_ms, self.clock),
             CancelToken(),
             document=document,
-            richer=tuple(Prompt((Text(each),), **prompt) for each in richer),
+            others=tuple(Prompt((Text(each),), **prompt) for each in richer),
             branch=branch,
             branch_at=branch_at,
         )

@@ -10,7 +10,7 @@ from slm_lsp.prompt.plan import (
     MIN_TOKENS,
     UNKNOWN,
     Speed,
-    larger_sizes,
+    other_sizes,
     soon_tokens,
     window_tokens,
 )
@@ -57,5 +57,14 @@ def test_a_faster_model_is_never_shown_less(n_max: int, speed: Speed, more_ms: f
 
 
 def test_what_a_place_may_have_been_read_with() -> None:
-    assert larger_sizes(1024, 256) == (1024, 768, 512, 384)
-    assert larger_sizes(1024, 1024) == ()
+    quick = Speed(0.1, 1.0)
+    assert other_sizes(1024, 256, quick, 250.0) == (1024, 768, 512, 384)
+    assert other_sizes(1024, 1024, quick, 250.0) == ()
+    assert other_sizes(1024, 1024, UNKNOWN, 250.0) == ()
+
+
+def test_a_little_less_may_have_been_read_where_there_is_no_time_for_all() -> None:
+    slow = Speed(2.0, 5.0)
+    assert other_sizes(1024, 256, slow, 250.0) == (1024, 768, 512, 384, 192, 128)
+    assert other_sizes(1024, 256, slow, 2500.0) == (1024, 768, 512, 384)
+    assert other_sizes(1024, 96, slow, 50.0)[-1] == 128

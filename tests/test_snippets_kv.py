@@ -74,11 +74,11 @@ class Editor:
         """Ask; how many tokens were read for it."""
         context = self.context(prefix, suffix, names)
         chosen = self.anchors.now("u", context, self.template, room)
-        richer = tuple(self.prompt(replace(chosen, anchor=each), context) for each in chosen.richer)
+        richer = tuple(self.prompt(replace(chosen, anchor=each), context) for each in chosen.others)
         generation = self.ask(self.prompt(chosen, context), chosen, richer)
-        self.anchors.settle("u", chosen, generation.richer_at)
+        self.anchors.settle("u", chosen, generation.other_at)
         self.chosen = chosen
-        self.richer_at = generation.richer_at
+        self.other_at = generation.other_at
         return generation.n_prompt - generation.n_cached
 
     def ahead(self, prefix: str, suffix: str = "\nend\n", names: str = "") -> int:
@@ -97,7 +97,7 @@ class Editor:
     def ask(self, prompt: Prompt, chosen: Chosen, richer: tuple[Prompt, ...] = ()) -> Generation:
         deadline = Deadline.after(1e5, self.bench.clock)
         request = GenerationRequest(
-            *("s", prompt, deadline, CancelToken()), document=chosen.sequence, richer=richer
+            *("s", prompt, deadline, CancelToken()), document=chosen.sequence, others=richer
         )
         return Run(self.bench.kv, request, self.bench.clock).finish()
 
@@ -141,7 +141,7 @@ def test_a_restart_goes_on_from_what_was_read_with_them(template: FimTemplate) -
     editor.ahead(f"{CODE}1", names="abc")
     again = Editor(template, editor.bench)
     assert again.now(f"{CODE}1", names="abc", room=SLOW) <= TYPED_TOKENS
-    assert again.richer_at == 0
+    assert again.other_at == 0
     # Typing goes on from there.
     assert again.now(f"{CODE}1_", names="abc", room=SLOW) <= TYPED_TOKENS
 

@@ -29,13 +29,13 @@ N_PLACES = 2
 @dataclass(frozen=True, slots=True)
 class Room:
     """What a new anchor may hold: `n_tokens` where there is time to read, `n_soon_tokens` where
-    an answer is waited for, `richer` where it has been read before, in falling order; and how
+    an answer is waited for, `others` where it has been read before, in falling order; and how
     much may be typed behind one."""
 
     n_tokens: int
     n_soon_tokens: int
     max_typed_chars: int
-    richer: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
 
     def is_enough(self, n_tokens: int) -> bool:
         """Whether an anchor of a size is not worth reading more: speed is measured, and wavers."""
@@ -44,26 +44,30 @@ class Room:
 
 @dataclass(slots=True)
 class Slot:
-    """One sequence of a document and where it is anchored. `richer`: anchors of the same place
+    """One sequence of a document and where it is anchored. `others`: anchors of the same place
     of which the engine may already hold the prompts; it has not said yet."""
 
     sequence: str
     anchor: Anchor
     is_read: bool = False
-    richer: tuple[Anchor, ...] = ()
+    others: tuple[Anchor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """An anchor, what was typed since, and the KV sequence for both. `renewable`: more context
-    could be had from a new anchor, if there is time to read it; `richer` are anchors of the same
+    could be had from a new anchor, if there is time to read it; `others` are anchors of the same
     place whose prompts the engine may hold from an earlier time."""
 
     anchor: Anchor
     typed: str
     sequence: str
     renewable: bool = False
-    richer: tuple[Anchor, ...] = ()
+    others: tuple[Anchor, ...] = ()
+
+    def taken(self, other_at: int | None) -> Anchor:
+        """The anchor of the prompt that the engine took."""
+        return self.anchor if other_at is None else self.others[other_at]
 
 
 class Anchors:
@@ -81,16 +85,16 @@ class Anchors:
         slots = self._of(uri)
         slot = _best([each for each in slots if each.is_read], context, room)
         if slot is None:
-            *richer, soon = _sizes(context, template, room, _shown_in(slots))
+            soon, others = _sizes(context, template, room, _shown_in(slots))
             slot = self._take(uri, soon, template, None)
-            slot.is_read, slot.richer = True, tuple(richer)
+            slot.is_read, slot.others = True, others
         slots.remove(slot)
         slots.append(slot)
         typed = typed_since(slot.anchor, context, room.max_typed_chars) or ""
         stale = len(typed) > STALE_CHARS or not _is_full(slot.anchor, context, room)
         # They stand where the text before them has not changed.
-        stands = bool(slot.richer) and context.prefix[slot.richer[0].at :] == typed
-        return Chosen(slot.anchor, typed, slot.sequence, stale, slot.richer if stands else ())
+        stands = bool(slot.others) and context.prefix[slot.others[0].at :] == typed
+        return Chosen(slot.anchor, typed, slot.sequence, stale, slot.others if stands else ())
 
     def ahead(
         self, uri: str, context: CompletionContext, template: FimTemplate, room: Room
@@ -113,12 +117,12 @@ class Anchors:
             if slot.anchor is anchor:
                 slot.is_read = True
 
-    def settle(self, uri: str, chosen: Chosen, richer_at: int | None) -> None:
-        """The engine has answered from the anchor chosen, or from one of its richer ones."""
+    def settle(self, uri: str, chosen: Chosen, other_at: int | None) -> None:
+        """The engine has answered from the anchor chosen, or from one of its others."""
         for slot in self._slots.get(uri, ()):
-            if slot.anchor is chosen.anchor and slot.richer:
-                slot.anchor = slot.anchor if richer_at is None else slot.richer[richer_at]
-                slot.richer = ()
+            if slot.anchor is chosen.anchor and slot.others:
+                slot.anchor = chosen.taken(other_at)
+                slot.others = ()
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -144,7 +148,7 @@ class Anchors:
             slots.insert(0, slot)
         else:
             slot = others[0]
-        slot.anchor, slot.is_read, slot.richer = anchor, False, ()
+        slot.anchor, slot.is_read, slot.others = anchor, False, ()
         return slot
 
 
@@ -161,14 +165,19 @@ def _shown_in(slots: list[Slot]) -> list[Snippet]:
 
 def _sizes(
     context: CompletionContext, template: FimTemplate, room: Room, earlier: list[Snippet]
-) -> list[Anchor]:
-    """Anchors of a place in falling size, no two with the same text; the last is read soon."""
+) -> tuple[Anchor, tuple[Anchor, ...]]:
+    """The anchor of a place that is read soon, and those of other sizes in falling order. Of
+    those with the same text there is one, which counts as the largest."""
     found: list[Anchor] = []
-    for n_tokens in (*room.richer, room.n_soon_tokens):
+    soon: Anchor | None = None
+    for n_tokens in sorted({*room.others, room.n_soon_tokens}, reverse=True):
         anchor = drop(context, template, n_tokens, earlier)
-        if all(_texts(each) != _texts(anchor) for each in found):
+        if not found or _texts(found[-1]) != _texts(anchor):
             found.append(anchor)
-    return found
+        if n_tokens == room.n_soon_tokens:
+            soon = found[-1]
+    assert soon is not None
+    return soon, tuple(each for each in found if each is not soon)
 
 
 def _texts(anchor: Anchor) -> tuple[str, str, tuple[Snippet, ...]]:

@@ -239,7 +239,7 @@ class Completer:
             deadline=request.deadline.earlier(RESERVE_MS),
             cancel=request.cancel,
             document=prepared.chosen.sequence,
-            richer=prepared.richer,
+            others=prepared.others,
         )
         try:
             with span.stage("engine"):
@@ -252,7 +252,7 @@ class Completer:
             return self._unavailable(str(error))
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
-        self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.richer_at)
+        self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.other_at)
         taken = _taken(job, prepared.chosen, generation, span)
         with span.stage("finish"):
             check = self._check(request, prepared, span)
@@ -321,13 +321,17 @@ class Completer:
         outcome: Outcome,
     ) -> None:
         """Let the background do what the deadline left of a job."""
-        at, chosen = generation.richer_at, prepared.chosen
+        chosen = prepared.chosen
         if generation.finish is Finish.DEADLINE and outcome.reject is not RejectReason.MOVED_ON:
             self._ahead.carry_on(request, job, prepared, generation)
-        if chosen is not None and at is None:
-            n_tokens = chosen.anchor.n_tokens
-            if chosen.renewable or self._ahead.has_time_for_more(request, n_tokens):
-                self._ahead.renew_after(request)
+        if chosen is None:
+            return
+        n_tokens = chosen.taken(generation.other_at).n_tokens
+        # What is larger was read when there was more time.
+        if n_tokens <= chosen.anchor.n_tokens and (
+            chosen.renewable or self._ahead.has_time_for_more(request, n_tokens)
+        ):
+            self._ahead.renew_after(request)
 
     # --- documents ---
 
@@ -387,9 +391,10 @@ def _taken(
     job: GenerationRequest, chosen: Chosen, generation: Generation, span: Span
 ) -> GenerationRequest:
     """The job with the prompt that the engine took of those it was given."""
-    at = generation.richer_at
+    at = generation.other_at
     if at is None:
-        return replace(job, richer=())
-    span.note(n_window=chosen.richer[at].n_tokens)
-    collecting.note(span, chosen.richer[at].snippets)
-    return replace(job, prompt=job.richer[at], richer=())
+        return replace(job, others=())
+    taken = chosen.taken(at)
+    span.note(n_window=taken.n_tokens)
+    collecting.note(span, taken.snippets)
+    return replace(job, prompt=job.others[at], others=())

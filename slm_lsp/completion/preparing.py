@@ -89,13 +89,13 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
-    what the prompt is anchored to, and which KV sequence is its own; `richer` are the prompts of
-    its richer anchors. `has_tree`: texts for the place can be checked."""
+    what the prompt is anchored to, and which KV sequence is its own; `others` are the prompts of
+    its anchors of other sizes. `has_tree`: texts for the place can be checked."""
 
     context: CompletionContext
     prompt: Prompt | None = None
     chosen: Chosen | None = None
-    richer: tuple[Prompt, ...] = ()
+    others: tuple[Prompt, ...] = ()
     has_tree: bool = False
 
 
@@ -155,10 +155,10 @@ class Preparer:
         if anchors is not None and chosen is not None and not self.closed:
             self._worker.submit(anchors.mark_read, uri, chosen.anchor)
 
-    def answered(self, uri: str, chosen: Chosen, richer_at: int | None) -> None:
+    def answered(self, uri: str, chosen: Chosen, other_at: int | None) -> None:
         """The engine has answered from what was chosen for a request."""
-        if self._anchors is not None and chosen.richer and not self.closed:
-            self._worker.submit(self._anchors.settle, uri, chosen, richer_at)
+        if self._anchors is not None and chosen.others and not self.closed:
+            self._worker.submit(self._anchors.settle, uri, chosen, other_at)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
@@ -245,13 +245,13 @@ class Preparer:
                 return Prepared(replace(context, want=Want.NOTHING, unwanted=Unwanted.EMPTY_FILE))
             n_typed = len(chosen.typed) if self._anchors is not None else None
             prompt = _prompt(context, chosen, n_typed, template, config)
-            richer = tuple(
+            others = tuple(
                 _prompt(context, replace(chosen, anchor=each), n_typed, template, config)
-                for each in chosen.richer
+                for each in chosen.others
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
         collecting.note(span, chosen.anchor.snippets)
-        return Prepared(context, prompt, chosen, richer, has_tree)
+        return Prepared(context, prompt, chosen, others, has_tree)
 
     def _check(self, target: Target, text: str, place: Place) -> Verdict:
         from slm_lsp.completion import syntax_gate
@@ -331,9 +331,10 @@ def room_for(target: Target, config: Config) -> Room:
     n_reserved = max_typed_chars // CHARS_PER_TOKEN + SPARE_TOKENS
     n_room = n_ctx - max(config.max_line_tokens, config.max_block_tokens) - n_reserved
     n_most = max(1, min(config.prompt_tokens, n_room))
-    n_soon = plan.soon_tokens(n_most, speed, target.deadline.remaining_ms())
-    n_tokens, richer = plan.window_tokens(n_most, speed), plan.larger_sizes(n_most, n_soon)
-    return Room(n_tokens, n_soon, max_typed_chars, richer)
+    remaining_ms = target.deadline.remaining_ms()
+    n_soon = plan.soon_tokens(n_most, speed, remaining_ms)
+    others = plan.other_sizes(n_most, n_soon, speed, remaining_ms)
+    return Room(plan.window_tokens(n_most, speed), n_soon, max_typed_chars, others)
 
 
 def is_empty(context: CompletionContext) -> bool:

@@ -93,7 +93,7 @@ class Run:
         self._n_resumed = 0
         self._n_steps = 0
         self._drafter = Drafter(kv.odds) if kv.odds is not None else None
-        self._richer_at: int | None = None
+        self._other_at: int | None = None
         self._take_prompt(request.prompt)
 
     def _take_prompt(self, prompt: Prompt) -> None:
@@ -105,7 +105,7 @@ class Run:
         fit."""
         tokens = self._tokens(self._prompt)
         self._kv.use(document_of(self._request))
-        tokens = self._richer(tokens) or tokens
+        tokens = self._other(tokens) or tokens
         self._n_prompt = len(tokens)
         self._kv.borrow(tokens)
         take(self._kv, tokens, self._request.deadline.remaining_ms())
@@ -118,24 +118,28 @@ class Run:
         """What there is so far, as if the deadline had passed now."""
         return self._generation(Finish.DEADLINE)
 
-    def _richer(self, tokens: list[int]) -> list[int] | None:
-        """The tokens of the first richer prompt that is as good as read, which is taken."""
-        kv, prompts = self._kv, self._request.richer
+    def _other(self, tokens: list[int]) -> list[int] | None:
+        """The tokens of the largest prompt of another size that is as good as read, which is
+        taken; a smaller one only where the request's own is not in time for a line."""
+        kv, prompts = self._kv, self._request.others
         if not prompts or not kv.decoder.cuts:  # then nothing is held of a prompt's part
             return None
         line_ms = LINE_TOKENS * kv.rates.decode_ms
-        limit_ms = max(self._request.deadline.remaining_ms() - line_ms, reading_ms(kv, tokens))
+        in_time_ms, own_ms = self._request.deadline.remaining_ms() - line_ms, reading_ms(kv, tokens)
         for at, prompt in enumerate(prompts):
             if not is_begun(kv, kv.decoder.tokenize(beginning(prompt.segments))):
                 continue
             try:
-                richer = self._tokens(prompt)
+                other = self._tokens(prompt)
             except PromptError:
                 continue  # `prompt` fits
-            if reading_ms(kv, richer) <= limit_ms:
-                self._richer_at = at
+            is_richer = len(other) > len(tokens)
+            if not is_richer and own_ms <= in_time_ms:
+                return None
+            if reading_ms(kv, other) <= (max(in_time_ms, own_ms) if is_richer else in_time_ms):
+                self._other_at = at
                 self._take_prompt(prompt)
-                return richer
+                return other
         return None
 
     def _tokens(self, prompt: Prompt) -> list[int]:
@@ -293,6 +297,6 @@ class Run:
             total_ms=self._clock.now_ms() - self._started_ms,
             logprobs=logprobs,
             n_resumed=self._n_resumed,
-            richer_at=self._richer_at,
+            other_at=self._other_at,
             ends=tuple(self._output.ends),
         )

@@ -22,7 +22,7 @@ from slm_lsp.engine.base import EngineStats, EngineUnavailable, PromptError, Sup
 from slm_lsp.engine.codec import WireError, made, named, plain_fields
 from slm_lsp.types import EngineState, Generation, GenerationRequest, ModelInfo
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 MAX_FRAME_BYTES = 8 << 20
 HEADER = struct.Struct(">I")
 

@@ -23,6 +23,8 @@ SOON_MS = 600.0
 MIN_TOKENS = 96
 # Of the largest size, in falling order.
 STEPS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.09375)
+# Rates waver by a factor of two: so many steps.
+N_SMALLER = 2
 # An estimate of characters a token is used for the window; the text may be denser.
 MARGIN = 1.15
 
@@ -51,9 +53,16 @@ def soon_tokens(n_max: int, speed: Speed, remaining_ms: float) -> int:
     return _largest(sizes, min(max(left_ms, SOON_MS), READ_MS), speed)
 
 
-def larger_sizes(n_max: int, n_tokens: int) -> tuple[int, ...]:
-    """All sizes above one, the largest first: what may have been read when there was more time."""
-    return tuple(size for size in _sizes(n_max) if size > n_tokens)
+def other_sizes(n_max: int, n_tokens: int, speed: Speed, remaining_ms: float) -> tuple[int, ...]:
+    """What a place may have been read with before, the largest first, if now it would be
+    `n_tokens`: more when there was more time, and a little less when the machine seemed slower,
+    which counts where that size takes longer than there is."""
+    sizes = _sizes(n_max)
+    larger = [size for size in sizes if size > n_tokens]
+    smaller = [size for size in sizes if size < n_tokens][:N_SMALLER]
+    left_ms = remaining_ms - LINE_TOKENS * speed.decode_ms
+    is_in_time = n_tokens * MARGIN * speed.prefill_ms <= left_ms
+    return (*larger, *(() if is_in_time else smaller))
 
 
 def _sizes(n_max: int) -> Sequence[int]:

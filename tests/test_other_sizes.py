@@ -1,4 +1,4 @@
-"""Two prompts for one place: the engine takes the richer one where it is as good as read.
+"""Prompts of several sizes for one place: the engine takes the largest that is as good as read.
 
 Owns: a Bench of which it is believed that each token takes a millisecond. Invariant: what is
 written is what a fresh decoder writes behind the prompt that was taken. Threads: the test's own.
@@ -44,7 +44,7 @@ def ask(bench: Bench, budget_ms: float, document: str = "d", **prompt: Any) -> G
 
 
 def check(generation: Generation, is_richer: bool) -> None:
-    assert generation.richer_at == (0 if is_richer else None)
+    assert generation.other_at == (0 if is_richer else None)
     text = RICHER_PROMPT if is_richer else SMALL_PROMPT
     assert essence(generation) == essence(cold(text, max_tokens=4))
 
@@ -80,12 +80,12 @@ def test_what_is_missing_is_read_if_a_line_is_still_in_time(bench: Bench, spare_
 def test_what_is_no_slower_than_the_other_is_taken_however_late(bench: Bench) -> None:
     bench.ask(RICHER_PROMPT[:300], "d", max_tokens=0)
     generation = ask(bench, 60.0)
-    assert (generation.richer_at, generation.n_prompt) == (0, 400)
+    assert (generation.other_at, generation.n_prompt) == (0, 400)
     # The other one would have taken as long; read already, it is quicker.
     other = Bench()
     other.ask(RICHER_PROMPT[:300], "there", max_tokens=0)
     other.ask(SMALL_PROMPT, "d", max_tokens=0)
-    assert ask(other, 60.0).richer_at is None
+    assert ask(other, 60.0).other_at is None
 
 
 def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
@@ -95,7 +95,7 @@ def test_it_ends_as_it_asks_itself(bench: Bench) -> None:
     request = GenerationRequest(
         *("s", plain, Deadline.after(250.0, bench.clock), CancelToken()),
         document="d",
-        richer=(richer,),
+        others=(richer,),
     )
     assert Run(believed(bench).kv, request, bench.clock).finish().n_predicted == 7
 
@@ -106,7 +106,24 @@ def test_the_first_of_several_is_taken_that_was_read(bench: Bench) -> None:
     bench.ask(smaller, "d#1", max_tokens=0)
     richer = (larger, RICHER_PROMPT, smaller)
     generation = believed(bench).ask(SMALL_PROMPT, "d", 250.0, richer, max_tokens=4)
-    assert (generation.richer_at, generation.n_cached) == (1, 400)
+    assert (generation.other_at, generation.n_cached) == (1, 400)
+
+
+@pytest.mark.parametrize("spare_ms", [-1.0, 0.0])
+def test_less_is_taken_where_only_that_is_in_time(bench: Bench, spare_ms: float) -> None:
+    bench.ask(SMALL_PROMPT, "before", max_tokens=0)
+    budget_ms = (len(RICHER_PROMPT) + LINE_TOKENS) * TOKEN_MS + spare_ms
+    others = ("q" * 800, SMALL_PROMPT)
+    generation = believed(bench).ask(RICHER_PROMPT, "d", budget_ms, others, max_tokens=4)
+    assert generation.other_at == (1 if spare_ms < 0 else None)
+    text = SMALL_PROMPT if spare_ms < 0 else RICHER_PROMPT
+    assert essence(generation) == essence(cold(text, max_tokens=4))
+
+
+def test_less_is_left_that_is_not_in_time_either(bench: Bench) -> None:
+    bench.ask(SMALL_PROMPT[:60], "before", max_tokens=0)
+    generation = believed(bench).ask(RICHER_PROMPT, "d", 30.0, (SMALL_PROMPT,), max_tokens=4)
+    assert generation.other_at is None
 
 
 def test_what_nothing_begins_like_is_not_read_through(bench: Bench) -> None:
