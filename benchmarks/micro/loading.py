@@ -43,20 +43,20 @@ def stages(path: Path) -> Iterator[tuple[str, float]]:
 
     yield "imports", since()
 
-    def timed(call: Any, before: str, name: str) -> Any:
+    def timed(module: Any, name: str, before: str, after: str) -> Any:
+        call = getattr(module, name)
+
         def wrapped(*args: Any, **named: Any) -> Any:
             found.append((before, since()))
             result = call(*args, **named)
-            found.append((name, since()))
+            found.append((after, since()))
             return result
 
-        return wrapped
+        return mock.patch.object(module, name, wrapped)
 
     with (
-        mock.patch.object(llama, "load_model", timed(llama.load_model, "library", "weights")),
-        mock.patch.object(
-            llama, "open_context", timed(llama.open_context, "vocabulary", "context")
-        ),
+        timed(llama, "load_model", "library", "weights"),
+        timed(llama, "open_context", "vocabulary", "context"),
     ):
         decoder = llama.LlamaDecoder(
             path, "m", n_ctx=DAEMON_CONTEXT, n_threads=N_THREADS, n_threads_batch=N_THREADS
