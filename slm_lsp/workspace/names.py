@@ -22,10 +22,13 @@ from slm_lsp.workspace.identifiers import COMMON, MAX_CHARS, MIN_CHARS, in_order
 MAX_NAMES = 24
 NEAR_LINES = 24
 LINES_AFTER = 4
+# A call may be open since so many lines.
+CALL_LINES = 12
 # Of the text that is alike elsewhere.
 SIMILAR_LINES = 20
 MAX_SIMILAR_WORDS = 40
 _WORD_END = re.compile(r"[^\W\d]\w*$")
+_CALLED = re.compile(r"([^\W\d][\w$]*)$")
 _STRING = re.compile(r"([\"'`])(?:\\.|(?!\1)[^\\])*\1")
 # A name that nobody gives to a second thing by chance: of several words, or a type's.
 _DISTINCTIVE = re.compile(r"\w_\w|[a-z0-9][A-Z]|[A-Z][a-z]\w*$")
@@ -44,6 +47,26 @@ def names_near(language: str, prefix: str, suffix: str) -> tuple[str, ...]:
         if not _NOT_CODE.match(line.lstrip()):
             ordered.update(dict.fromkeys(reversed(in_order(_STRING.sub('""', line)))))
     return tuple(name for name in ordered if is_telling(name))[:MAX_NAMES]
+
+
+def called_at(language: str, prefix: str) -> str:
+    """The name of the innermost call that is open at the end of a text; empty where none is."""
+    lines = prefix.split("\n")[-CALL_LINES:]
+    text = "\n".join(_STRING.sub('""', line) for line in lines)
+    depth = 0
+    for at in range(len(text) - 1, -1, -1):
+        if text[at] in ")]}":
+            depth += 1
+        elif text[at] in "([{" and depth:
+            depth -= 1
+        elif text[at] == "(":
+            # A bracket around a part of an argument is in a call, too.
+            match = _CALLED.search(text, max(0, at - MAX_CHARS), at)
+            if match is not None and is_telling(match[1]):
+                line = text[text.rfind("\n", 0, at) + 1 : at + 1]
+                is_defined = any(name == match[1] for name, _ in definitions(language, line))
+                return "" if is_defined else match[1]
+    return ""
 
 
 def defined_near(language: str, prefix: str, suffix: str) -> frozenset[str]:

@@ -24,13 +24,16 @@ from slm_lsp.workspace.definitions import Definitions
 from slm_lsp.workspace.files import read_source
 from slm_lsp.workspace.ignore import RULE_FILES
 from slm_lsp.workspace.live import LiveFile, LiveFiles
-from slm_lsp.workspace.names import defined_near, names_near, similar_to
+from slm_lsp.workspace.names import called_at, defined_near, names_near, similar_to
 from slm_lsp.workspace.outlines import outline_of as outline_by_language
 from slm_lsp.workspace.pieces import Piece, chosen, fused
 from slm_lsp.workspace.roots import Roots, path_of
 from slm_lsp.workspace.similar import Alike, Similar
+from slm_lsp.workspace.uses import Uses, likest
 
-# Ranks count for so much: a definition is sure to be meant, a window may be.
+# Ranks count for so much: what is called, and how it is called elsewhere, then definitions, which
+# are sure to be meant, and windows, which may be.
+CALLED, USE = 2.6, 2.3
 DEFINITION, RECENT, EDITED, WORKSPACE = 2.0, 1.2, 0.8, 1.0
 
 
@@ -61,6 +64,7 @@ class WorkspaceSource:
         self._live = LiveFiles()
         self._definitions = Definitions(self._roots, self._live, outline_of)
         self._similar = Similar(self._roots, self._live)
+        self._uses = Uses(self._roots, self._live)
         self._builds = builds
         self._folders: tuple[Path, ...] = ()
         self._rules_changed = False
@@ -192,13 +196,41 @@ class WorkspaceSource:
             alike = self._similar.search(place.uri, place.language, words, stop)
         complete = complete and all_defined and alike is not None
         alike = alike or Alike()
+        called, uses, all_used = self._called(place, prefix, suffix, own, words, stop, may_read)
+        complete = complete and all_used
         lists = (
+            (CALLED, called),
+            (USE, uses),
             (DEFINITION, definitions),
             (RECENT, alike.recent),
             (EDITED, alike.edited),
             (WORKSPACE, alike.workspace),
         )
         return fused(lists), complete
+
+    def _called(
+        self,
+        place: PlaceQuery,
+        prefix: str,
+        suffix: str,
+        own: frozenset[str],
+        words: frozenset[str],
+        stop: Callable[[], bool],
+        may_read: bool,
+    ) -> tuple[list[Piece], list[Piece], bool]:
+        """The definition of what is being called at a place, its other uses, and whether nothing
+        was left out."""
+        uri, language, name = place.uri, place.language, called_at(place.language, prefix)
+        if not name:
+            return [], [], True
+        defined, complete = self._definitions.find(
+            uri, language, [(name, name in own)], stop, may_read
+        )
+        others = self._uses.known(uri, language, name)
+        if others is None and may_read:
+            others = self._uses.search(uri, language, name, stop)
+        uses = likest(self._uses.own(uri, name, prefix, suffix), others or (), words)
+        return defined, uses, complete and others is not None
 
     def _refresh(self) -> None:
         """Take notice of what the event loop and the builds have done."""
