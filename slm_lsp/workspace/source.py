@@ -14,6 +14,7 @@ loop and do not wait.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from slm_lsp.text.whitespace import unix_lines
@@ -35,6 +36,28 @@ from slm_lsp.workspace.uses import Uses, likest
 # are sure to be meant, and windows, which may be.
 CALLED, USE = 2.6, 2.3
 DEFINITION, RECENT, EDITED, WORKSPACE = 2.0, 1.2, 0.8, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The text around a place, the names that matter there, those that it defines itself, and the
+    words of its lines."""
+
+    prefix: str
+    suffix: str
+    own: frozenset[str]
+    names: tuple[str, ...]
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, place: PlaceQuery) -> Around:
+        """What stands around a place."""
+        prefix, suffix = unix_lines(place.prefix), unix_lines(place.suffix)
+        return cls(
+            *(prefix, suffix, defined_near(place.language, prefix, suffix)),
+            names_near(place.language, prefix, suffix),
+            similar_to(prefix, suffix),
+        )
 
 
 def _never() -> bool:
@@ -175,10 +198,7 @@ class WorkspaceSource:
         """All that could be shown, best first, and whether nothing was left out."""
         for root in self._roots.all:
             root.reader.stop = stop
-        prefix, suffix = unix_lines(place.prefix), unix_lines(place.suffix)
-        own = defined_near(place.language, prefix, suffix)
-        names = names_near(place.language, prefix, suffix)
-        words = similar_to(prefix, suffix)
+        around = Around.of(place)
         complete = True
         if may_read:
             for each in self._live.others(place.uri):
@@ -189,14 +209,15 @@ class WorkspaceSource:
         else:
             complete = all(each.is_read for each in self._live.others(place.uri))
         definitions, all_defined = self._definitions.find(
-            place.uri, place.language, [(name, name in own) for name in names], stop, may_read
+            *(place.uri, place.language),
+            *([(name, name in around.own) for name in around.names], stop, may_read),
         )
-        alike = self._similar.known(place.uri, place.language, words)
+        alike = self._similar.known(place.uri, place.language, around.words)
         if alike is None and may_read:
-            alike = self._similar.search(place.uri, place.language, words, stop)
+            alike = self._similar.search(place.uri, place.language, around.words, stop)
         complete = complete and all_defined and alike is not None
         alike = alike or Alike()
-        called, uses, all_used = self._called(place, prefix, suffix, own, words, stop, may_read)
+        called, uses, all_used = self._called(place, around, stop, may_read)
         complete = complete and all_used
         lists = (
             (CALLED, called),
@@ -209,27 +230,21 @@ class WorkspaceSource:
         return fused(lists), complete
 
     def _called(
-        self,
-        place: PlaceQuery,
-        prefix: str,
-        suffix: str,
-        own: frozenset[str],
-        words: frozenset[str],
-        stop: Callable[[], bool],
-        may_read: bool,
+        self, place: PlaceQuery, around: Around, stop: Callable[[], bool], may_read: bool
     ) -> tuple[list[Piece], list[Piece], bool]:
         """The definition of what is being called at a place, its other uses, and whether nothing
         was left out."""
-        uri, language, name = place.uri, place.language, called_at(place.language, prefix)
+        uri, language, name = place.uri, place.language, called_at(place.language, around.prefix)
         if not name:
             return [], [], True
         defined, complete = self._definitions.find(
-            uri, language, [(name, name in own)], stop, may_read
+            uri, language, [(name, name in around.own)], stop, may_read
         )
         others = self._uses.known(uri, language, name)
         if others is None and may_read:
             others = self._uses.search(uri, language, name, stop)
-        uses = likest(self._uses.own(uri, name, prefix, suffix), others or (), words)
+        own = self._uses.own(uri, name, around.prefix, around.suffix)
+        uses = likest(own, others or (), around.words)
         return defined, uses, complete and others is not None
 
     def _refresh(self) -> None:
