@@ -208,9 +208,9 @@ class WorkspaceSource:
                 each.windows()
         else:
             complete = all(each.is_read for each in self._live.others(place.uri))
+        names = [(name, name in around.own) for name in around.names]
         definitions, all_defined = self._definitions.find(
-            *(place.uri, place.language),
-            *([(name, name in around.own) for name in around.names], stop, may_read),
+            place.uri, place.language, names, stop, may_read
         )
         alike = self._similar.known(place.uri, place.language, around.words)
         if alike is None and may_read:
