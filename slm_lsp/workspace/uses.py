@@ -98,45 +98,52 @@ def likest(own: Sequence[Piece], others: Sequence[Piece], words: frozenset[str])
 def calls_in(path: str, text: str, language: str, name: str) -> list[Piece]:
     """The first calls of a name in a text, each with the line above it."""
     found: list[Piece] = []
-    lines = text.split("\n") if name in text else []
-    free = 0
-    for line, column in _calls(lines, name):
+    number, counted, free = 0, 0, 0
+    for at in _calls(text, name):
         if len(found) == MAX_A_FILE:
             break
-        is_defined = any(name == each for each, _ in definitions(language, lines[line]))
-        if line < free or is_defined:
+        first = text.rfind("\n", 0, at) + 1
+        if at < free or _defines(language, text[first:at], name):
             continue
-        end = _end(lines, line, column)
-        start = max(free, line - 1)
-        free = end + 1
-        shown = "\n".join(lines[start:free]).strip("\n")
+        number, counted = number + text.count("\n", counted, first), first
+        above = text.rfind("\n", 0, first - 1) + 1 if first else 0
+        end = _end(text, at)
+        shown = text[max(free, above) : end].strip("\n")
+        free = end
         if len(shown) <= MAX_CHARS:
-            found.append(Piece(path, line, shown, token_set(shown)))
+            found.append(Piece(path, number, shown, token_set(shown)))
     return found
 
 
-def _calls(lines: Sequence[str], name: str) -> Iterator[tuple[int, int]]:
-    """Line and column behind the opening bracket of every call."""
-    for number, line in enumerate(lines):
-        at = line.find(name)
-        while at >= 0:
-            end = at + len(name)
-            is_word = not (at and (line[at - 1].isalnum() or line[at - 1] in "_$"))
-            if is_word and line.startswith("(", end):
-                yield number, end + 1
-                break
-            at = line.find(name, end)
+def _calls(text: str, name: str) -> Iterator[int]:
+    """Where the calls of a name are open: behind their brackets."""
+    at = text.find(name)
+    while at >= 0:
+        end = at + len(name)
+        is_word = not (at and (text[at - 1].isalnum() or text[at - 1] in "_$"))
+        if is_word and text.startswith("(", end):
+            yield end + 1
+        at = text.find(name, end)
 
 
-def _end(lines: Sequence[str], first: int, column: int) -> int:
-    """The line in which a call ends, as far as it is shown."""
-    depth = 1
-    for number in range(first, min(len(lines), first + MAX_LINES)):
-        for char in lines[number][column if number == first else 0 :]:
-            depth += (char in OPENED) - (char in CLOSED)
-            if not depth:
-                return number
-    return min(len(lines), first + MAX_LINES) - 1
+def _defines(language: str, line: str, name: str) -> bool:
+    return any(name == each for each, _ in definitions(language, line))
+
+
+def _end(text: str, at: int) -> int:
+    """The end of the line in which a call ends that is open at `at`, as far as it is shown."""
+    depth, n_lines, last = 1, 1, min(len(text), at + MAX_CHARS)
+    for end in range(at, last):
+        char = text[end]
+        depth += (char in OPENED) - (char in CLOSED)
+        if not depth:
+            newline = text.find("\n", end)
+            return newline if newline >= 0 else len(text)
+        if char == "\n":
+            if n_lines == MAX_LINES:
+                return end
+            n_lines += 1
+    return last
 
 
 def _seen(document: LiveFile, prefix: str, suffix: str) -> range | None:
