@@ -12,7 +12,7 @@ from workspace_scene import WorkspaceScene
 from slm_lsp.workspace.identifiers import token_set
 from slm_lsp.workspace.names import called_at
 from slm_lsp.workspace.pieces import Piece
-from slm_lsp.workspace.uses import MAX_A_FILE, MAX_LINES, calls_in, likest
+from slm_lsp.workspace.uses import MAX_A_FILE, MAX_CHARS, MAX_LINES, brief, calls_in, likest
 
 LIB = "def make_thing(size, *, colour):\n    pass\n"
 # So much that what is above it is not in the prompt of what is below.
@@ -94,6 +94,28 @@ def test_the_definition_comes_first_and_then_how_others_call_it(tmp_path: Path) 
     found = texts(scene, "from lib import make_thing\n\nthing = make_thing(<CURSOR>\n")
     assert found[0] == "def make_thing(size, *, colour):"
     assert "make_thing(3, colour=palette.red)" in found[1]
+
+
+def test_of_a_class_that_is_called_the_constructor_is_enough(tmp_path: Path) -> None:
+    methods = [f"    def method_{n}(self, value: int) -> None: ...\n" for n in range(12)]
+    made = "    def __init__(self, size: int) -> None: ...\n"
+    lib = "".join(["class BigThing:\n", *methods[:6], made, *methods[6:]])
+    files = {"lib.py": lib, "use.py": "BigThing(size=7)\n"}
+    scene = WorkspaceScene(tmp_path, files)
+    scene.build()
+    found = texts(scene, "from lib import BigThing\n\nthing = BigThing(<CURSOR>\n")
+    assert found == [
+        "class BigThing:\n    def __init__(self, size: int) -> None:",
+        "BigThing(size=7)",
+    ]
+
+
+def test_what_a_class_begins_with_stands_for_a_constructor() -> None:
+    fields = "".join(f"    field_{n}: int\n" for n in range(99))
+    text = f"class BigThing:\n{fields}"
+    shown = brief(Piece("a.py", 0, text, token_set(text)), "BigThing").text
+    assert text.startswith(shown)
+    assert 300 < len(shown) <= MAX_CHARS
 
 
 def test_an_open_document_is_taken_as_it_is_now(tmp_path: Path) -> None:

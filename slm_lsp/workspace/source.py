@@ -30,7 +30,7 @@ from slm_lsp.workspace.outlines import outline_of as outline_by_language
 from slm_lsp.workspace.pieces import Piece, chosen, fused
 from slm_lsp.workspace.roots import Roots, path_of
 from slm_lsp.workspace.similar import Alike, Similar
-from slm_lsp.workspace.uses import Uses, likest
+from slm_lsp.workspace.uses import Uses, brief, likest
 
 # Ranks count for so much: what is called, and how it is called elsewhere, then definitions, which
 # are sure to be meant, and windows, which may be.
@@ -219,6 +219,8 @@ class WorkspaceSource:
         alike = alike or Alike()
         called, uses, all_used = self._called(place, around, stop, may_read)
         complete = complete and all_used
+        shown = {(each.path, each.line) for each in called}
+        definitions = [each for each in definitions if (each.path, each.line) not in shown]
         lists = (
             (CALLED, called),
             (USE, uses),
@@ -245,7 +247,7 @@ class WorkspaceSource:
             others = self._uses.search(uri, language, name, stop)
         own = self._uses.own(uri, name, around.prefix, around.suffix)
         uses = likest(own, others or (), around.words)
-        return defined, uses, complete and others is not None
+        return [brief(each, name) for each in defined], uses, complete and others is not None
 
     def _refresh(self) -> None:
         """Take notice of what the event loop and the builds have done."""

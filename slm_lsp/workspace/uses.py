@@ -12,8 +12,10 @@ Threads: the completer's worker.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.workspace.files import read_source
@@ -29,6 +31,7 @@ MAX_LINES, MAX_CHARS = 6, 400
 # What the document's own prompt shows around the cursor, about: it is not shown twice.
 SEEN_BEFORE_CHARS, SEEN_AFTER_CHARS = 2400, 800
 MAX_NAMES = 32
+_CONSTRUCTOR = re.compile(r"\b(?:__init__|constructor|initialize|init|__construct)\b")
 OPENED, CLOSED = frozenset("([{"), frozenset(")]}")
 
 
@@ -93,6 +96,27 @@ def likest(own: Sequence[Piece], others: Sequence[Piece], words: frozenset[str])
     ]
     rated.sort(key=lambda each: (each[0], each[1], each[2].path, each[2].line))
     return [each for _, _, each in rated][:MAX_USES]
+
+
+def brief(piece: Piece, name: str) -> Piece:
+    """The definition of what is called, without what is not needed to call it: it would leave no
+    room for uses. Of a class the head and the constructor, or what it begins with."""
+    if len(piece.text) <= MAX_CHARS:
+        return piece
+    lines = piece.text.split("\n")
+    head = next((n for n, line in enumerate(lines) if _is_head(line, name)), 0) + 1
+    made = [line for line in lines[head:] if _CONSTRUCTOR.search(line) or f" {name}(" in line]
+    kept = lines[:head]
+    for line in made or lines[head:]:
+        if sum(map(len, kept)) + len(line) > MAX_CHARS:
+            break
+        kept.append(line)
+    text = "\n".join(kept)[:MAX_CHARS]
+    return replace(piece, text=text, words=token_set(text))
+
+
+def _is_head(line: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", line) is not None
 
 
 def calls_in(path: str, text: str, language: str, name: str) -> list[Piece]:
