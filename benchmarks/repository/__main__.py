@@ -40,6 +40,7 @@ TICK_HOLES = 10
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repository", description=__doc__)
     parser.add_argument("--limit", type=int, help="how many holes (default: all)")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many of them")
     parser.add_argument("--source", choices=sorted(sources.SOURCES), action="append")
     parser.add_argument("--package", action="append", help="an installed package; several times")
     parser.add_argument("--model", default="", help="name or path (default: the default model)")
@@ -59,6 +60,7 @@ def describe(
     return {
         "benchmark": "repository",
         "sources": options.source or [sources.DEFAULT],
+        "skip": options.skip,
         "prompt_tokens": options.prompt_tokens,
         "packages": {
             each.name: {"version": each.version, "licence": each.licence, "files": len(each.files)}
@@ -111,7 +113,7 @@ def _run(
 ) -> dict[str, Any]:
     result = describe(options, obtain(config).path, repositories)
     journal = Journal(Path(f"{options.json}.partial.jsonl") if options.json else None, result)
-    holes = choose(list(repositories.values()), options.limit)
+    holes = choose(list(repositories.values()), options.limit)[options.skip :]
     with ExitStack() as stack:
         chosen = {
             name: stack.enter_context(closing(sources.SOURCES[name](repositories)))
