@@ -35,7 +35,7 @@ class WorkspaceScene:
     def __init__(self, tmp_path: Path, files: Mapping[str, str]) -> None:
         self.folder = tmp_path / "project"
         self.indexes = tmp_path / "cache" / "workspace"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder, files)
         self.source = WorkspaceSource(self.indexes, [self.folder])
         self._version = 0

@@ -6,7 +6,8 @@ Invariant: whatever ends the work, the index holds whole files only, and the nex
 where this one was. A file that did not change is not opened.
 
 Threads: the child process that builds, one at a time for an index (`build`). Files are read on a
-thread beside the one that writes: SQLite lets others run while it works.
+thread beside the one that writes, as SQLite lets others run while it works; many of them in a
+process (`beside`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slm_lsp.context.languages import language_of_path
+from slm_lsp.workspace.beside import read_beside
 from slm_lsp.workspace.files import (
     MAX_FILES,
     Found,
@@ -38,6 +40,8 @@ from slm_lsp.workspace.store import has_words
 FILES_A_COMMIT = 250
 # Read ahead of what is written.
 N_AHEAD = 16
+# From so many files on a process is worth its start.
+N_FOR_A_PROCESS = 1000
 # Of what no longer belongs to a file: more than there are files, and not just a few.
 MIN_STALE = 2000
 
@@ -151,6 +155,10 @@ class Indexer:
 
     def _read(self, files: Sequence[Found]) -> Iterator[tuple[Found, Content | None]]:
         """Each file with what it holds, None where nobody has written that."""
+        if len(files) >= N_FOR_A_PROCESS:
+            paths = [self._root / found.path for found in files]
+            yield from zip(files, read_beside(content_of, paths), strict=True)
+            return
         ahead: deque[tuple[Found, Future[Content | None]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="slm-reader") as reader:
             for found in files:
