@@ -68,6 +68,7 @@ def test_neither_the_definition_nor_another_name_is_a_call() -> None:
 
 def test_calls_next_to_each_other_are_shown_once() -> None:
     check("make_thing(1)\nmake_thing(2)\n", "make_thing(1)", "make_thing(2)")
+    check("make_thing(make_thing(1))\n", "make_thing(make_thing(1))")
 
 
 def test_calls_are_bounded() -> None:
