@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from language_samples import SAMPLES
 
@@ -66,8 +66,8 @@ def check(tree: Tree | None, text: str, language: str) -> None:
     """The tree is the one that a parse of the whole text gives."""
     assert tree is not None
     expected = full(text, language)
-    # A grammar may give a text up before its end.
-    assert tree.root_node.is_error or tree.root_node.end_byte == len(encode(text))
+    # A grammar may give a broken text up before its end: YAML's then misses an end of file.
+    assert tree.root_node.has_error or tree.root_node.end_byte == len(encode(text))
     # How broken code is mended may depend on what is reused; sound code leaves no choice.
     if not expected.root_node.has_error:
         assert shape(tree.root_node) == shape(expected.root_node)
@@ -101,6 +101,7 @@ edits = st.lists(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(language=st.sampled_from(sorted(SOURCES)), changes=edits)
+@example(language="yaml", changes=[(0.53125, 5, "")])
 def test_incremental_tree_equals_full_tree(
     language: str, changes: list[tuple[float, int, str]]
 ) -> None:
