@@ -136,6 +136,13 @@ def test_calls_in_the_file_itself_are_shown_unless_the_prompt_has_them(tmp_path:
     assert texts(scene, fixture.replace("(<CURSOR>", "(3)\n<CURSOR>")) == []
 
 
+def test_calls_right_above_do_not_hide_those_far_below(tmp_path: Path) -> None:
+    scene = WorkspaceScene(tmp_path, {})
+    near = "".join(f"make_thing({n})\n" for n in range(2 * MAX_A_FILE))
+    fixture = near + "thing = make_thing(<CURSOR>\n" + FAR + "make_thing(7, colour=distant)\n"
+    assert any("distant" in text for text in texts(scene, fixture))
+
+
 def test_files_of_other_languages_are_left_out(tmp_path: Path) -> None:
     scene = WorkspaceScene(tmp_path, {"use.js": "make_thing(1, red);\n"})
     scene.build()

@@ -80,7 +80,7 @@ class Uses:
         seen = _seen(document, prefix, suffix) if document is not None else None
         if document is None or seen is None:
             return []
-        calls = calls_in(document.path, document.text, document.language, name)
+        calls = calls_in(document.path, document.text, document.language, name, MAX_FOUND)
         return [each for each in calls if each.line not in seen]
 
     def _key(self, uri: str, language: str, name: str) -> Hashable:
@@ -119,12 +119,12 @@ def _is_head(line: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", line) is not None
 
 
-def calls_in(path: str, text: str, language: str, name: str) -> list[Piece]:
+def calls_in(path: str, text: str, language: str, name: str, most: int = MAX_A_FILE) -> list[Piece]:
     """The first calls of a name in a text, each with the line above it."""
     found: list[Piece] = []
     number, counted, free = 0, 0, 0
     for at in _calls(text, name):
-        if len(found) == MAX_A_FILE:
+        if len(found) == most:
             break
         first = text.rfind("\n", 0, at) + 1
         if at < free or _defines(language, text[first:at], name):
