@@ -121,7 +121,7 @@ def test_less_is_taken_where_only_that_is_in_time(bench: Bench, spare_ms: float)
 
 
 def test_less_is_left_that_is_not_in_time_either(bench: Bench) -> None:
-    bench.ask(SMALL_PROMPT[:60], "before", max_tokens=0)
+    bench.ask(SMALL_PROMPT[:90], "before", max_tokens=0)
     generation = believed(bench).ask(RICHER_PROMPT, "d", 30.0, (SMALL_PROMPT,), max_tokens=4)
     assert generation.other_at is None
 

@@ -97,6 +97,19 @@ def test_the_definition_comes_first_and_then_how_others_call_it(tmp_path: Path) 
     assert "make_thing(3, colour=palette.red)" in found[1]
 
 
+def test_uses_come_before_the_definitions_of_other_names(tmp_path: Path) -> None:
+    lib = LIB + "def other_thing(amount):\n    pass\n"
+    use = "def draw(palette):\n    return make_thing(3, colour=palette.red)\n"
+    scene = WorkspaceScene(tmp_path, {"lib.py": lib, "use.py": use})
+    scene.build()
+    fixture = (
+        "from lib import make_thing, other_thing\n\nother_thing(1)\nthing = make_thing(<CURSOR>\n"
+    )
+    found = texts(scene, fixture)
+    at = [next(n for n, text in enumerate(found) if part in text) for part in ("red", "amount")]
+    assert at == [1, 2]
+
+
 def test_of_a_class_that_is_called_the_constructor_is_enough(tmp_path: Path) -> None:
     methods = [f"    def method_{n}(self, value: int) -> None: ...\n" for n in range(12)]
     made = "    def __init__(self, size: int) -> None: ...\n"
