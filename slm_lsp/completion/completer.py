@@ -30,15 +30,10 @@ from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.policy import Policy
 from slm_lsp.completion.postprocess import RejectReason
-from slm_lsp.completion.preparing import (
-    Prepared,
-    Preparer,
-    Target,
-    WorkerClosed,
-    result_of,
-)
+from slm_lsp.completion.preparing import Preparer, WorkerClosed, result_of
 from slm_lsp.completion.recent import Recent, entry_of
 from slm_lsp.completion.tally import Tally
+from slm_lsp.completion.target import Prepared, Target
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
@@ -196,6 +191,7 @@ class Completer:
         self._preparer.follow(request.snapshot)
         if prepared.context.unwanted is not None:
             return Outcome(None, RejectReason(prepared.context.unwanted))
+        self._preparer.look_around(target, prepared)
         outcome = unready or await self._generated(request, prepared, span)
         if outcome.completion is None and outcome.reject in UNANSWERED and guess is not None:
             with span.stage("lexical"):
@@ -254,7 +250,7 @@ class Completer:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.other_at)
         taken = _taken(job, prepared.chosen, generation, span)
-        with span.stage("finish"):
+        with span.stage("finish"), self._preparer.hurried():
             check = self._check(request, prepared, span)
             outcome = await self._answers.of_model(request, prepared.context, generation, check)
         if self._wants_others(request) and outcome.reject is not RejectReason.MOVED_ON:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slm_lsp.completion.policy import BACKGROUND_MS
-from slm_lsp.completion.preparing import Kind, Prepared, Preparer, Target
+from slm_lsp.completion.preparing import Preparer
+from slm_lsp.completion.target import Kind, Prepared, Target
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
 from slm_lsp.trace import Span
