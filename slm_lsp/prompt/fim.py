@@ -130,6 +130,16 @@ PRE_TOKENIZER_KEY = "tokenizer.ggml.pre"
 LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
+def family(name: str) -> FimTemplate | None:
+    """The family of that name, as registry entries call it."""
+    return next((each for each in (*FAMILIES, *NAMED.values()) if each.name == name), None)
+
+
+def family_names() -> tuple[str, ...]:
+    """All names that `family` knows."""
+    return tuple(each.name for each in (*FAMILIES, *NAMED.values()))
+
+
 def sentinels(template: FimTemplate) -> tuple[str, ...]:
     """The control texts of a layout."""
     return files.sentinels(template.layout)
