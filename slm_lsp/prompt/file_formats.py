@@ -125,3 +125,11 @@ def with_files(template: FimTemplate, specials: Collection[str]) -> FimTemplate:
 def with_format(template: FimTemplate, chosen: FilesFormat) -> FimTemplate:
     """The template with that format."""
     return dataclasses.replace(template, files_layout=chosen.layout, file=chosen.file)
+
+
+def name_of(template: FimTemplate) -> str:
+    """What the template's format is called; empty where it has none of these."""
+    for each in FORMATS.get(template.name, ()):
+        if (each.layout, each.file) == (template.files_layout, template.file):
+            return each.name
+    return ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import chain
 
 from slm_lsp.prompt import files
 from slm_lsp.prompt.file_formats import with_files
@@ -148,6 +149,11 @@ def sentinels(template: FimTemplate) -> tuple[str, ...]:
 def control_texts(template: FimTemplate) -> tuple[str, ...]:
     """What a model may spell out of a template: its sentinels, and what ends a generation."""
     return (*sentinels(template), *template.stop)
+
+
+def all_sentinels() -> frozenset[str]:
+    """The sentinels of every family."""
+    return frozenset(chain.from_iterable(map(sentinels, (*FAMILIES, *NAMED.values()))))
 
 
 def choose_template(info: ModelInfo) -> FimTemplate:

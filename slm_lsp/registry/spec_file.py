@@ -121,11 +121,15 @@ def _quantizations(
 
 
 def _shape(table: TomlTable) -> Shape:
+    n_kv_heads, head_width = table.count("n_kv_heads"), table.count("head_width")
+    value_width = table.count("value_head_width") if table.has("value_head_width") else head_width
     shape = Shape(
         n_parameters=table.count("n_parameters"),
         n_layers=table.count("n_layers"),
-        key_width=table.count("key_width"),
-        value_width=table.count("value_width"),
+        n_heads=table.count("n_heads"),
+        key_width=n_kv_heads * head_width,
+        value_width=n_kv_heads * value_width,
+        n_vocab=table.count("n_vocab"),
         fixed_bytes=table.count("fixed_bytes") if table.has("fixed_bytes") else 0,
     )
     table.finish()

@@ -83,8 +83,10 @@ class Shape:
 
     n_parameters: int
     n_layers: int
+    n_heads: int
     key_width: int
     value_width: int
+    n_vocab: int
     fixed_bytes: int = 0
 
 
