@@ -136,7 +136,8 @@ def _quantizations(
         known.setdefault(source.quantization, shipped)
     table.finish()
     if default not in known:
-        table.fail("default", f"{default!r} has no source and is not made here")
+        if default:
+            table.fail("default", f"{default!r} has no source and is not made here")
         return tuple(known.values())
     return (known.pop(default), *known.values())
 

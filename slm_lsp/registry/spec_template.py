@@ -28,19 +28,19 @@ def read_template(table: TomlTable) -> FimTemplate:
 
 def _of_family(table: TomlTable) -> FimTemplate:
     name = table.text("family")
+    stop = table.texts("stop") if table.has("stop") else None
+    suffix_lines = table.count("suffix_lines") if table.has("suffix_lines") else None
+    files = table.text("files") if table.has("files") else None
     family = fim.family(name)
     if family is None:
         table.fail("family", f"must be one of {', '.join(fim.family_names())}, not {name!r}")
         return fim.PREFIX_ONLY
-    template = dataclasses.replace(
-        family,
-        stop=table.texts("stop") if table.has("stop") else family.stop,
-        suffix_lines=table.count("suffix_lines") if table.has("suffix_lines") else None,
-    )
-    if not table.has("files"):
+    stop = family.stop if stop is None else stop
+    template = dataclasses.replace(family, stop=stop, suffix_lines=suffix_lines)
+    if files is None:
         return template
     formats = {each.name: each for each in file_formats.FORMATS.get(name, ())}
-    if (files := table.text("files")) not in formats:
+    if files not in formats:
         known = ", ".join(formats) or "none"
         table.fail("files", f"the family {name} has these formats: {known}; not {files!r}")
         return template
@@ -50,7 +50,7 @@ def _of_family(table: TomlTable) -> FimTemplate:
 def _own(table: TomlTable) -> FimTemplate:
     layout = table.texts("layout")
     for placeholder in _PLACEHOLDERS:
-        if layout.count(placeholder) != 1:
+        if layout and layout.count(placeholder) != 1:
             table.fail("layout", f"must hold {placeholder} once, not {list(layout)}")
     template = FimTemplate(
         name=table.text("name"),

@@ -132,23 +132,26 @@ class TomlTable:
 
     def table(self, key: str) -> TomlTable:
         """The sub-table `key`."""
-        return self._inner(key, self.take(key, dict))
+        content = self._take(key, dict)
+        # One that is missing is one problem, not one for each of its keys.
+        return self._inner(key, content or {}, self._problems if content is not None else [])
 
     def tables(self, key: str) -> tuple[TomlTable, ...]:
         """The sub-tables of the list `key`, of which there must be one at least."""
         found = []
         for index, value in enumerate(self.take(key, list)):
             if type(value) is dict:
-                found.append(self._inner(f"{key}[{index}]", value))
+                found.append(self._inner(f"{key}[{index}]", value, self._problems))
             else:
                 self.fail(f"{key}[{index}]", f"must be a table, not {value!r}")
         if not found:
             self.fail(key, "must hold a table at least")
         return tuple(found)
 
-    def _inner(self, key: str, content: dict[str, object]) -> TomlTable:
-        name = f"{self._name}{key}."
-        return TomlTable(self._file, self._text, content, name, self._problems)
+    def _inner(
+        self, key: str, content: dict[str, object], problems: list[SpecError] | None
+    ) -> TomlTable:
+        return TomlTable(self._file, self._text, content, f"{self._name}{key}.", problems)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and was not taken."""
