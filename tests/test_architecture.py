@@ -62,6 +62,8 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
+    "huggingface_hub": ("slm_lsp/registry/hub.py",),
+    "httpx2": ("slm_lsp/registry/hub.py", "slm_lsp/registry/web.py", "slm_lsp/engine/"),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

