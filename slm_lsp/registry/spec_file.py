@@ -9,6 +9,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from slm_lsp.registry.location import parse_location
@@ -111,11 +112,15 @@ def _quantizations(
             known[name] = QuantizationSpec(name, sizes.count(name))
             if published.get(name) not in (None, known[name].size_bytes):
                 raise sizes.error(name, f"must be the source's size_bytes, {published[name]}")
+    for name in table.texts("made_here") if table.has("made_here") else ():
+        if not re.fullmatch(_QUANTIZATION, name):
+            raise table.error("made_here", f"{name!r} does not match {_QUANTIZATION}")
+        known.setdefault(name, QuantizationSpec(name, None))
     for source in sources:
         shipped = QuantizationSpec(source.quantization, published[source.quantization])
         known.setdefault(source.quantization, shipped)
     if default not in known:
-        raise table.error("default", f"{default!r} has no source and no entry in size_bytes")
+        raise table.error("default", f"{default!r} has no source and is not made here")
     table.finish()
     return (known.pop(default), *known.values())
 
