@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm_lsp import settings_file
 from slm_lsp.config import FIELDS, load
 from slm_lsp.settings_file import SettingsError, config_path, write_settings
 
@@ -140,7 +139,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(
     def fails(source: Any, target: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(settings_file.os, "replace", fails)
+    monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(SettingsError, match="No space left"):
         write_settings({"threads": 2}, path)
     assert path.read_text() == "threads = 1\n"
