@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "context": {"secrets", "text", "types"},
     "prompt": {"secrets", "text", "types"},
     "engine": {"secrets", "text", *VALUES},
-    "registry": {"types"},
+    # Entries name families of `prompt`, so that no layout is written twice.
+    "registry": {"prompt", "types"},
     "secrets": set[str](),
     "text": {"types"},
     "ready": set[str](),

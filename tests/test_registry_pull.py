@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -34,8 +34,8 @@ from slm_lsp.registry.specs import (
     DEFAULT_MODEL,
     ModelSpec,
     QuantizationSpec,
-    SourceSpec,
     SpecError,
+    WheelSource,
     load_specs,
 )
 from slm_lsp.types import FimTemplate
@@ -64,7 +64,7 @@ class FakeSteps:
         self.n_requantized = 0
         self.fails_with: BaseException | None = None
 
-    def download(self, source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path:
+    def download(self, source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path:
         self.n_downloads += 1
         copy = folder / self.wheel.name
         shutil.copy(self.wheel, copy)
@@ -109,8 +109,7 @@ def build_wheel(folder: Path, members: dict[str, bytes]) -> Path:
 
 def build_spec(wheel: Path) -> ModelSpec:
     size_bytes = len(CONTENT)
-    source = SourceSpec(
-        kind="pypi",
+    source = WheelSource(
         package="tiny-model",
         version="1.0",
         member=MEMBER,
@@ -125,13 +124,23 @@ def build_spec(wheel: Path) -> ModelSpec:
         licence="MIT",
         architecture="llama",
         context_tokens=512,
-        source=source,
+        sources=(source,),
         quantizations=(
             QuantizationSpec("Q8_0", 2 * size_bytes),
             QuantizationSpec("Q4_1", size_bytes),
         ),
         template=FimTemplate("psm", ("{prefix}", "{suffix}")),
     )
+
+
+def wheel_of(spec: ModelSpec) -> WheelSource:
+    (source,) = spec.sources
+    assert isinstance(source, WheelSource)
+    return source
+
+
+def other_source(spec: ModelSpec, **changes: Any) -> ModelSpec:
+    return replace(spec, sources=(replace(wheel_of(spec), **changes),))
 
 
 @pytest.fixture
@@ -235,15 +244,15 @@ def test_the_cache_folder_can_be_set_in_the_environment(
 
 
 def test_a_wrong_hash_names_both(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    found, expected = spec.source.sha256, "0" * 64
-    spec = replace(spec, source=replace(spec.source, sha256=expected))
+    found, expected = wheel_of(spec).sha256, "0" * 64
+    spec = other_source(spec, sha256=expected)
     check_refused(spec, fake, cache, found, expected, "Nothing was kept")
     assert fake.n_requantized == 0
 
 
 def test_a_wrong_size_names_both(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    found = spec.source.size_bytes
-    spec = replace(spec, source=replace(spec.source, size_bytes=found + 1))
+    found = wheel_of(spec).size_bytes
+    spec = other_source(spec, size_bytes=found + 1)
     check_refused(spec, fake, cache, f"{found} bytes", f"expected {found + 1}")
 
 
@@ -273,7 +282,7 @@ def test_an_output_of_a_wrong_size_is_refused(
 
 @pytest.mark.usefixtures("pip_sees_wheels")
 def test_what_pip_says_reaches_the_user(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    spec = replace(spec, source=replace(spec.source, package="no-such-model"))
+    spec = other_source(spec, package="no-such-model")
     with pytest.raises(PullError) as caught:
         pull(spec, cache_dir=cache, requantize=fake.requantize)
     for text in ("exit status 1", "No matching distribution found", "PIP_FIND_LINKS"):
@@ -448,7 +457,7 @@ def test_a_file_without_a_valid_sidecar_is_absent(
 
 def test_a_file_of_another_source_is_absent(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
     fake.pull(spec, cache)
-    newer = replace(spec, source=replace(spec.source, sha256="1" * 64))
+    newer = other_source(spec, sha256="1" * 64)
     assert state(newer, cache_dir=cache) == "absent"
 
 

