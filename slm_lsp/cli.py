@@ -15,11 +15,11 @@ import argparse
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm_lsp import __version__
 from slm_lsp.config import FIELDS, Config, default_engine, load
+from slm_lsp.settings_file import config_path
 
 CLI_BUDGET_MS = 15_000.0
 # What `completion.sessions_file` keeps, which `serve` must not import.
@@ -199,13 +199,6 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads for generating")
     parser.add_argument("--batch-threads", type=int, help="threads for reading prompts")
     parser.add_argument("--trace", metavar="FILE", help="append one JSON line a request")
-
-
-def config_path() -> Path:
-    """The user's settings file; it need not exist."""
-    from platformdirs import user_config_path
-
-    return user_config_path("slm-lsp") / "config.toml"
 
 
 def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:

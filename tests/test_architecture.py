@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "trace": {"deadline"},
     "deadline": set[str](),
     "config": set[str](),
+    "settings_file": {"config"},
     "": set[str](),
 }
 # Imports that exist only for the type checker.

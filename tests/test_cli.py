@@ -285,7 +285,7 @@ def test_wrong_settings_are_said_and_the_rest_is_taken(
 INITIALIZE_AND_LIST_MODULES = """
 import json, sys
 import slm_lsp.lsp.stdio
-from slm_lsp.cli import config_path
+from slm_lsp.settings_file import config_path
 from slm_lsp.config import Config
 from slm_lsp.lsp.server import SlmServer
 from slm_lsp.trace import Trace
