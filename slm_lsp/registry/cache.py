@@ -97,7 +97,7 @@ def verify(
 
 
 def file_state(
-    file: Path, *, rehash: bool = False, tick: Callable[[int], None] | None = None
+    file: Path, rehash: bool = False, tick: Callable[[int], None] | None = None
 ) -> State:
     """Whether `file` is what its sidecar says; `tick` is told the bytes read."""
     sidecar = read_sidecar(file)

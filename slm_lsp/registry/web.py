@@ -80,14 +80,14 @@ def fetch(
     part: Part,
     report: Report,
     room: Callable[[int], None],
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] | None = None,
 ) -> str:
     """Complete `part`, and return its sha256. Raises PullError and OSError.
 
     `report` is told the bytes that are there and the size, 0 where nobody knows it; `room` is
     asked for the bytes that are still to come.
     """
-    resumed = part.n_bytes > 0
+    resumed, pause = part.n_bytes > 0, pause or time.sleep
     with closing(part), _client(web.url) as client:
         _complete(client, web, part, report, room, pause)
         found = part.sha256()
