@@ -1,4 +1,4 @@
-"""The command line: serve, daemon, complete, models, stats, why, doctor.
+"""The command line: serve, daemon, complete, models, tune, stats, why, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon(commands)
     _add_complete(commands)
     _add_models(commands)
+    _add_tune(commands)
     _add_stats(commands)
     _add_why(commands)
     _add_doctor(commands)
@@ -146,6 +147,38 @@ def _add_models(commands: Commands) -> None:
     pull.add_argument("name", nargs="?", help="which model (default: the default model)")
     pull.add_argument("--quantization", help="which quantization (default: the model's default)")
     pull.add_argument("--force", action="store_true", help="obtain it even if it is there")
+
+
+def _add_tune(commands: Commands) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="measure this machine and recommend model, quantization and threads",
+        description="Measure each model that is here, on this machine, and recommend the best one "
+        "that keeps the budget. It takes up to 3 minutes, and one for each further model.",
+    )
+    tune.set_defaults(command=_tune)
+    tune.add_argument(
+        "--model",
+        dest="models",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME|PATH",
+        help="names of models, or paths of GGUF files (default: all that are here)",
+    )
+    tune.add_argument(
+        "--quick",
+        action="store_true",
+        help="half a minute: fewer rounds, and only quantizations that are here",
+    )
+    tune.add_argument(
+        "--budget-ms", type=float, dest="automatic_budget_ms", help="the time to keep"
+    )
+    tune.add_argument("--json", metavar="FILE", help="write all figures here")
+    tune.add_argument("--plot", metavar="FILE", help="write a plot here (SVG; needs matplotlib)")
+    tune.add_argument(
+        "--write", "--yes", action="store_true", help="write the settings without asking"
+    )
 
 
 def _add_stats(commands: Commands) -> None:
@@ -290,6 +323,21 @@ def _models_pull(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     print(path)
     return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from slm_lsp.tune.command import Options, tune
+
+    asked = Options(
+        models=tuple(options.models),
+        quick=options.quick,
+        json_file=Path(options.json) if options.json else None,
+        plot_file=Path(options.plot) if options.plot else None,
+        write=options.write,
+    )
+    return tune(_config_or_warn(options), asked)
 
 
 def _stats(options: argparse.Namespace) -> int:
