@@ -127,7 +127,7 @@ def memory_bytes(candidate: Candidate, context_tokens: int) -> int:
 
 
 def _misses(candidate: Candidate, choice: Choice, limits: Limits) -> tuple[str, str]:
-    """What this choice does not keep, in a word and in a sentence's end; empty where it keeps all."""
+    """What this choice does not keep, as a word and as a sentence says it; empty if nothing."""
     assert candidate.measured is not None
     needed = memory_bytes(candidate, choice.context_tokens)
     if needed > limits.memory_bytes:
