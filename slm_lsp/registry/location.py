@@ -16,7 +16,7 @@ from pathlib import PurePath
 from urllib.parse import unquote, urlsplit
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_HUB = re.compile(rf"({_PART}/{_PART})/((?:{_PART}/)*{_PART}\.gguf)(?:@({_PART}))?")
+_HUB = re.compile(rf"({_PART}/{_PART})/((?:{_PART}/)*{_PART}\.(?:gguf|bin))(?:@({_PART}))?")
 _OLLAMA = re.compile(rf"((?:{_PART}/)*{_PART})(?::({_PART}))?")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FORMS = "hf:OWNER/REPO/FILE.gguf, https://…, file:/… or ollama:NAME:TAG"

@@ -9,6 +9,7 @@ Threads: any.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from slm_lsp.registry.location import parse_location
@@ -21,7 +22,7 @@ from slm_lsp.registry.specs import (
     SourceSpec,
     WheelSource,
 )
-from slm_lsp.registry.toml_table import TomlTable
+from slm_lsp.registry.toml_table import SpecError, TomlTable
 
 # These become file names and arguments of pip, so they may hold no separator and no leading dash.
 _NAME = r"[a-z0-9][a-z0-9._-]*"
@@ -33,10 +34,25 @@ _SHA256 = r"[0-9a-f]{64}"
 
 def read_spec(file: Path) -> ModelSpec:
     """The registry entry in `file`; raises `SpecError` naming the file, the line and the key."""
-    top = TomlTable.read(file)
+    return _entry(TomlTable.read(file), file)
+
+
+def check_file(file: Path) -> list[str]:
+    """All that is wrong with the entry in `file`, a sentence each with file and line; none if
+    it can be used. For `slm-lsp models add` and whoever writes an entry."""
+    problems: list[SpecError] = []
+    try:
+        _entry(TomlTable.read(file, problems), file)
+    except SpecError as error:
+        return [str(error)]
+    problems.sort(key=lambda problem: problem.line)
+    return list(dict.fromkeys(map(str, problems)))
+
+
+def _entry(top: TomlTable, file: Path) -> ModelSpec:
     name = top.text("name", _NAME)
-    if name != file.stem:
-        raise top.error("name", f"{name!r} must be the file's own name, {file.stem!r}")
+    if name and name != file.stem:
+        top.fail("name", f"{name!r} must be the file's own name, {file.stem!r}")
     sources = _sources(top)
     spec = ModelSpec(
         name=name,
@@ -59,7 +75,7 @@ def read_spec(file: Path) -> ModelSpec:
 
 def _sources(top: TomlTable) -> tuple[SourceSpec, ...]:
     if top.has("source") and top.has("sources"):
-        raise top.error("source", "and sources must not both be there")
+        top.fail("source", "and sources must not both be there")
     if top.has("sources"):
         return tuple(map(_source, top.tables("sources")))
     return (_source(top.table("source")),)
@@ -76,7 +92,7 @@ def _file_source(table: TomlTable) -> FileSource:
     try:
         parse_location(location)
     except ValueError as error:
-        raise table.error("location", str(error)) from error
+        table.fail("location", str(error))
     return FileSource(
         location=location,
         quantization=table.text("quantization", _QUANTIZATION),
@@ -87,7 +103,7 @@ def _file_source(table: TomlTable) -> FileSource:
 
 def _wheel_source(table: TomlTable) -> WheelSource:
     if (kind := table.text("kind")) != "pypi":
-        raise table.error("kind", f"must be 'pypi', not {kind!r}; others have a location")
+        table.fail("kind", f"must be 'pypi', not {kind!r}; others have a location")
     return WheelSource(
         package=table.text("package", _PACKAGE),
         version=table.text("version", _VERSION),
@@ -110,13 +126,19 @@ def _quantizations(
         for name in sizes.names():
             known[name] = QuantizationSpec(name, sizes.count(name))
             if published.get(name) not in (None, known[name].size_bytes):
-                raise sizes.error(name, f"must be the source's size_bytes, {published[name]}")
+                sizes.fail(name, f"must be the source's size_bytes, {published[name]}")
+    for name in table.texts("made_here") if table.has("made_here") else ():
+        if not re.fullmatch(_QUANTIZATION, name):
+            table.fail("made_here", f"{name!r} does not match {_QUANTIZATION}")
+        known.setdefault(name, QuantizationSpec(name, None))
     for source in sources:
         shipped = QuantizationSpec(source.quantization, published[source.quantization])
         known.setdefault(source.quantization, shipped)
-    if default not in known:
-        raise table.error("default", f"{default!r} has no source and no entry in size_bytes")
     table.finish()
+    if default not in known:
+        if default:
+            table.fail("default", f"{default!r} has no source and is not made here")
+        return tuple(known.values())
     return (known.pop(default), *known.values())
 
 

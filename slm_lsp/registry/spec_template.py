@@ -28,28 +28,30 @@ def read_template(table: TomlTable) -> FimTemplate:
 
 def _of_family(table: TomlTable) -> FimTemplate:
     name = table.text("family")
+    stop = table.texts("stop") if table.has("stop") else None
+    suffix_lines = table.count("suffix_lines") if table.has("suffix_lines") else None
+    files = table.text("files") if table.has("files") else None
     family = fim.family(name)
     if family is None:
-        raise table.error("family", f"must be one of {', '.join(fim.family_names())}, not {name!r}")
-    template = dataclasses.replace(
-        family,
-        stop=table.texts("stop") if table.has("stop") else family.stop,
-        suffix_lines=table.count("suffix_lines") if table.has("suffix_lines") else None,
-    )
-    if not table.has("files"):
+        table.fail("family", f"must be one of {', '.join(fim.family_names())}, not {name!r}")
+        return fim.PREFIX_ONLY
+    stop = family.stop if stop is None else stop
+    template = dataclasses.replace(family, stop=stop, suffix_lines=suffix_lines)
+    if files is None:
         return template
     formats = {each.name: each for each in file_formats.FORMATS.get(name, ())}
-    if (files := table.text("files")) not in formats:
+    if files not in formats:
         known = ", ".join(formats) or "none"
-        raise table.error("files", f"the family {name} has these formats: {known}; not {files!r}")
+        table.fail("files", f"the family {name} has these formats: {known}; not {files!r}")
+        return template
     return file_formats.with_format(template, formats[files])
 
 
 def _own(table: TomlTable) -> FimTemplate:
     layout = table.texts("layout")
     for placeholder in _PLACEHOLDERS:
-        if layout.count(placeholder) != 1:
-            raise table.error("layout", f"must hold {placeholder} once, not {list(layout)}")
+        if layout and layout.count(placeholder) != 1:
+            table.fail("layout", f"must hold {placeholder} once, not {list(layout)}")
     template = FimTemplate(
         name=table.text("name"),
         layout=layout,
@@ -60,8 +62,8 @@ def _own(table: TomlTable) -> FimTemplate:
         file=table.texts("file") if table.has("file") else (),
     )
     if bool(template.files_layout) != bool(template.file):
-        raise table.error("files_layout", "and file belong together: one is missing")
+        table.fail("files_layout", "and file belong together: one is missing")
     for placeholder in (*_PLACEHOLDERS, "{files}") if template.files_layout else ():
         if template.files_layout.count(placeholder) != 1:
-            raise table.error("files_layout", f"must hold {placeholder} once")
+            table.fail("files_layout", f"must hold {placeholder} once")
     return template
