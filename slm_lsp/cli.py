@@ -1,4 +1,4 @@
-"""The command line: serve, daemon, complete, models, stats, why, doctor.
+"""The command line: serve, daemon, complete, models, tune, stats, why, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon(commands)
     _add_complete(commands)
     _add_models(commands)
+    _add_tune(commands)
     _add_stats(commands)
     _add_why(commands)
     _add_doctor(commands)
@@ -176,6 +177,38 @@ def _action(actions: Commands, name: str, text: str) -> argparse.ArgumentParser:
     action = actions.add_parser(name, help=text)
     action.set_defaults(command=_models, action=name)
     return action
+
+
+def _add_tune(commands: Commands) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="measure this machine and recommend model, quantization and threads",
+        description="Measure each model that is here, on this machine, and recommend the best one "
+        "that keeps the budget. It takes up to 3 minutes, and one for each further model.",
+    )
+    tune.set_defaults(command=_tune)
+    tune.add_argument(
+        "--model",
+        dest="models",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME|PATH",
+        help="names of models, or paths of GGUF files (default: all that are here)",
+    )
+    tune.add_argument(
+        "--quick",
+        action="store_true",
+        help="half a minute: fewer rounds, and only quantizations that are here",
+    )
+    tune.add_argument(
+        "--budget-ms", type=float, dest="automatic_budget_ms", help="the time to keep"
+    )
+    tune.add_argument("--json", metavar="FILE", help="write all figures here")
+    tune.add_argument("--plot", metavar="FILE", help="write a plot here (SVG; needs matplotlib)")
+    tune.add_argument(
+        "--write", "--yes", action="store_true", help="write the settings without asking"
+    )
 
 
 def _add_stats(commands: Commands) -> None:
@@ -301,6 +334,21 @@ def _models(options: argparse.Namespace) -> int:
             return models_cli.run(options, config)
     except ModelsError as error:
         raise UsageError(str(error)) from error
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from slm_lsp.tune.command import Options, tune
+
+    asked = Options(
+        models=tuple(options.models),
+        quick=options.quick,
+        json_file=Path(options.json) if options.json else None,
+        plot_file=Path(options.plot) if options.plot else None,
+        write=options.write,
+    )
+    return tune(_config_or_warn(options), asked)
 
 
 def _stats(options: argparse.Namespace) -> int:

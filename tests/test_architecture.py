@@ -26,6 +26,7 @@ RIM = frozenset(
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
         *("ready.session", "ready.warm"),
+        "tune.command",
     }
 )
 VALUES = frozenset({"types", "deadline"})
@@ -49,6 +50,7 @@ MAY_IMPORT = {
     "deadline": set[str](),
     "config": set[str](),
     "settings_file": {"config"},
+    "tune": {"engine", "registry", "config", *VALUES},
     "": set[str](),
 }
 # Imports that exist only for the type checker.
