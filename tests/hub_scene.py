@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 COMMIT = "c0ffee" + "0" * 34
 
 
@@ -196,6 +198,23 @@ def running_hub() -> Iterator[Hub]:
     with _server() as hub, _server() as cdn:
         hub.cdn = cdn
         yield hub
+
+
+def lonely_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a user who has no settings, no other programs' models and no token."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("SLM_LSP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.setenv("HF_TOKEN", "")
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "SLM_LSP_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    return home
 
 
 def make_ollama_store(store: Path, models: dict[str, bytes]) -> None:

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hub_scene import COMMIT, Hub, make_hub_cache, make_ollama_store, running_hub
+from hub_scene import (
+    COMMIT,
+    Hub,
+    lonely_user,
+    make_hub_cache,
+    make_ollama_store,
+    running_hub,
+)
 
 from slm_lsp.registry import found
 from slm_lsp.registry import hub as hub_module
@@ -51,18 +58,7 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user who has no other programs' models and no token."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
-    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
-    monkeypatch.setenv("SLM_LSP_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_TOKEN", "")
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    return home
+    return lonely_user(tmp_path, monkeypatch)
 
 
 def spec_of(*sources: FileSource, quantization: str = "Q4_0") -> ModelSpec:
@@ -239,6 +235,7 @@ def test_what_is_no_model_is_refused(hub: Hub) -> None:
     assert left(located_path("x").parents[1]) == []
 
 
+@pytest.mark.usefixtures("home")
 def test_a_split_model_is_refused() -> None:
     check_refused(at("hf:me/big/big-00001-of-00003.gguf"), "split", "llama-gguf-split")
 
