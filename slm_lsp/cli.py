@@ -257,7 +257,7 @@ def _add_doctor(commands: Commands) -> None:
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="name of a model, or path of a GGUF file")
+    parser.add_argument("--model", help="name of a model, path of a GGUF file, or a location")
     parser.add_argument("--quantization", help="which quantization of the model")
     parser.add_argument("--threads", type=int, help="threads for generating")
     parser.add_argument("--batch-threads", type=int, help="threads for reading prompts")

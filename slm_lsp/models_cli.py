@@ -12,6 +12,7 @@ Threads: the main thread.
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import sys
@@ -271,7 +272,7 @@ def _removable(model: str, quantization: str) -> tuple[Path, str, list[Path]]:
         own = cache.located_path(location)
         paths = [own] if not quantization else [cache.located_path(location, quantization)]
         if not quantization:
-            paths += sorted(own.parent.glob(f"{own.stem}.*.gguf"))
+            paths += sorted(own.parent.glob(f"{glob.escape(own.stem)}.*.gguf"))
     else:
         own = cache.cache_root() / "models" / model
         paths = list(cache.files_of(model))

@@ -64,7 +64,20 @@ def location_of(text: str) -> str:
     try:
         return naming.normal_location(text)
     except ValueError as error:
+        if repo := naming.repo_of(text):
+            raise ModelsError(_files_of(repo)) from error
         raise ModelsError(str(error)) from error
+
+
+def _files_of(repo: str) -> str:
+    """A sentence that names the files to choose from."""
+    from slm_lsp.registry.hub import files_of
+
+    with explained():
+        files = files_of(repo)
+    if not files:
+        return f"hf:{repo} has no GGUF file: look for a repository of the model that has one"
+    return "\n".join((f"hf:{repo} is a repository: name one of its files", *files))
 
 
 def as_location(text: str) -> str:

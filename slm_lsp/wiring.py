@@ -108,16 +108,20 @@ def _located(config: Config, progress: Callable[[PullProgress], None] | None) ->
 
 
 def _entry(config: Config, progress: Callable[[PullProgress], None] | None) -> ModelFile:
-    from slm_lsp.registry.naming import unknown
-    from slm_lsp.registry.pull import pull
-    from slm_lsp.registry.specs import DEFAULT_MODEL, load_specs
+    from slm_lsp.registry.cache import model_path, state
+    from slm_lsp.registry.naming import spec_named
+    from slm_lsp.registry.specs import DEFAULT_MODEL
 
-    specs = load_specs()
-    name = config.model or DEFAULT_MODEL
-    if name not in specs:
-        raise ModelLoadError(unknown(name, specs))
-    path = pull(specs[name], quantization=config.quantization or None, progress=progress)
-    return ModelFile(name, path, specs[name].template)
+    spec = spec_named(config.model or DEFAULT_MODEL)
+    quantization = config.quantization or None
+    # What fetches is not even imported where nothing is to be fetched, as at nearly every start.
+    with contextlib.suppress(OSError):
+        if state(spec, quantization) == "ready":
+            return ModelFile(spec.name, model_path(spec, quantization), spec.template)
+    from slm_lsp.registry.pull import pull
+
+    path = pull(spec, quantization=quantization, progress=progress)
+    return ModelFile(spec.name, path, spec.template)
 
 
 def load_decoder(config: Config, report: Report) -> Decoder:

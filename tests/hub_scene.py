@@ -8,6 +8,7 @@ Invariant: loopback only; nothing waits, but for a gate that the test opens.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ class Hub:
         assert self.cdn is not None
         on_cdn = self.cdn.serve(f"/{hashlib.sha256(content).hexdigest()}", content)
         here = self.serve(f"/{repo}/resolve/main/{name}", content, **how)
+        files = [{"type": "file", "path": each, "oid": "0", "size": 1} for each in (name, "x.md")]
+        self.serve(f"/api/models/{repo}/tree/main", json.dumps(files).encode())
         here.redirect = f"{self.cdn.url}/{on_cdn.sha256}"
         return on_cdn
 
@@ -219,8 +222,6 @@ def lonely_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make_ollama_store(store: Path, models: dict[str, bytes]) -> None:
     """A store of Ollama with these models; a name is NAME:TAG or NAMESPACE/NAME:TAG."""
-    import json
-
     (store / "blobs").mkdir(parents=True)
     for name, content in models.items():
         sha256 = hashlib.sha256(content).hexdigest()

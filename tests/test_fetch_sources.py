@@ -5,6 +5,7 @@ Invariant: loopback only; files are small and random, and the quantizer is a stu
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -449,7 +450,8 @@ def test_a_pull_of_another_model_does_not_wait(hub: Hub, home: Path) -> None:
     assert begun.wait(30)
     own = home / "other.gguf"
     own.write_bytes(CONTENT)
-    assert pull_location(f"file:{own}").read_bytes() == CONTENT
+    other = dataclasses.replace(at(f"file:{own}"), name="other")
+    assert pull(other).read_bytes() == CONTENT
     on_cdn.gate.set()
     thread.join(30)
     assert state(at(AT_HUB)) == "ready"

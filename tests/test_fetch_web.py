@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hub_scene import Hub, running_hub
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from slm_lsp.registry import web
 from slm_lsp.registry.part import KEPT_DAYS, Part, parts_of, remove_old
 from slm_lsp.registry.steps import PullError
 from slm_lsp.registry.web import WebFile
 
+cuts_lists = st.lists(st.integers(0, 1500), max_size=3)
 CONTENT = b"GGUF" + random.Random(1).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -94,6 +99,32 @@ def test_a_cut_connection_is_gone_on_with_where_it_was_cut(scene: Scene) -> None
     assert scene.rooms[1] == len(CONTENT) - 100_000
 
 
+def test_wherever_it_is_cut_the_file_is_the_same(hub: Hub) -> None:
+    content = CONTENT[:3000]
+
+    @settings(max_examples=25, deadline=None)
+    @given(cuts=st.lists(st.integers(0, 1500), max_size=6), ranges=st.booleans(), pulls=cuts_lists)
+    def check(cuts: list[int], ranges: bool, pulls: list[int]) -> None:
+        hub.serve("/m.gguf", content, cuts=[*cuts], ranges=ranges)
+        with tempfile.TemporaryDirectory() as folder:
+            part = Part(Path(folder), "m", "origin")
+            # What an earlier pull left: the beginning of the same file, as long as it may be.
+            part.restart('"1"')
+            for length in pulls:
+                part.append(content[part.n_bytes :][:length])
+            part.close()
+            part = Part(Path(folder), "m", "origin")
+            asked = WebFile(f"{hub.url}/m.gguf", None, hashlib.sha256(content).hexdigest())
+            with suppress(PullError):  # too many failures in a row
+                web.fetch(asked, part, lambda *_: None, lambda _: None, lambda _: None)
+                part.move_to(Path(folder) / "out")
+                assert (Path(folder) / "out").read_bytes() == content
+                return
+            assert part.file.read_bytes() == content[: part.n_bytes]
+
+    check()
+
+
 def test_the_next_pull_goes_on_where_the_last_gave_up(scene: Scene) -> None:
     served = scene.hub.serve("/m.gguf", CONTENT, cuts=[70_000])
     served.statuses = []
@@ -112,7 +143,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(scene: Scene) -
     served = scene.hub.serve("/m.gguf", b"GGUF" + bytes(300_000), cuts=[100_000, *[0] * 4])
     scene.check_refused("are kept", kept=100_000, sha256=None)
     served.content, served.etag = CONTENT, '"2"'
-    assert scene.fetch() == CONTENT
+    assert scene.fetch(sha256=None) == CONTENT
 
 
 def test_a_wrong_part_is_thrown_away_once(scene: Scene) -> None:
@@ -225,6 +256,18 @@ def test_a_server_that_answers_for_another_part_is_given_up(
 ) -> None:
     scene.hub.serve("/m.gguf", CONTENT, statuses=[416])
     scene.check_refused("another part")
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"origin": "other", "validator": ""}'])
+def test_bytes_that_no_note_names_are_nobodys(tmp_path: Path, note: str) -> None:
+    part = Part(tmp_path, "m", "origin")
+    part.restart("")
+    part.append(CONTENT)
+    part.close()
+    assert Part(tmp_path, "m", "origin").n_bytes == len(CONTENT)
+    (file,) = tmp_path.glob("*.json")
+    file.write_text(note)
+    assert Part(tmp_path, "m", "origin").n_bytes == 0
 
 
 def test_old_parts_go(tmp_path: Path) -> None:

@@ -170,6 +170,14 @@ def test_info_tells_of_entries_files_and_locations(terminal: Terminal, hub: Hub)
     terminal.check(f"info {terminal.home}/chat.gguf", out="WARNING: it has a chat template")
 
 
+def test_a_repository_names_its_files(terminal: Terminal, hub: Hub) -> None:
+    terminal.check(f"pull hf:{REPO}", 2, err=f"name one of its files\n{AT_HUB}\n")
+    terminal.check(f"pull https://huggingface.co/{REPO}/", 2, err=AT_HUB)
+    terminal.check("use hf:me/none", 2, err="me/none")
+    terminal.check(f"pull https://huggingface.co/{REPO}/resolve/main/{FILE}?download=true")
+    terminal.check(f"info {AT_HUB}", out="Tiny Coder")
+
+
 # --- use ---
 
 

@@ -498,6 +498,14 @@ def test_the_list_shows_each_quantization(spec: ModelSpec, fake: FakeSteps, cach
     ]
 
 
+def test_progress_without_a_known_end_is_one_line() -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as report:
+        for done_bytes in range(0, 400, 100):
+            report(PullProgress("download", done_bytes, 0))
+    assert stream.getvalue() == "download: size unknown\n"
+
+
 def test_plain_progress_is_a_line_a_quarter() -> None:
     stream = io.StringIO()
     with show_progress(stream) as report:

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -65,8 +66,8 @@ def model_path(
 def located_path(location: str, quantization: str = "", cache_dir: Path | None = None) -> Path:
     """Where the file of a location without a registry entry lies when it is ready."""
     key = hashlib.sha256(location.encode()).hexdigest()[:12]
-    last = PurePosixPath(location.split("?")[0].split("@")[0]).name.replace(":", "-")
-    stem = f"{key}-{last.removesuffix('.gguf')}"
+    last = PurePosixPath(location.split("?")[0].split("@")[0]).name.removesuffix(".gguf")
+    stem = f"{key}-{re.sub(r'[^A-Za-z0-9._-]', '-', last)[-100:]}"
     name = f"{stem}.{quantization}.gguf" if quantization else f"{stem}.gguf"
     return cache_root(cache_dir) / "models" / LOCATED / name
 
@@ -129,7 +130,9 @@ def publish(
     record = Sidecar(source_sha256, quantization, output.stat().st_size, found, origin)
     sidecar = output.with_name(output.name + ".json")
     sidecar.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-    for file in (sidecar,) if output.is_symlink() else (output, sidecar):
+    # What is linked is somebody else's, and may be read-only.
+    is_ours = not output.is_symlink() and output.stat().st_nlink == 1
+    for file in (output, sidecar) if is_ours else (sidecar,):
         _flush_to_disk(file)
     # The old sidecar goes first and the new one comes last: whatever moment this is killed
     # at, no sidecar ever describes another file than the one beside it.

@@ -106,6 +106,27 @@ def _asked(location: HubLocation, hub: str) -> HfFileMetadata:
         ) from error
 
 
+def files_of(repo: str) -> list[str]:
+    """The model files of a repository, as locations. Raises PullError."""
+    hub = endpoint()
+    _be_quiet()
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if is_offline():
+        raise HubOffline(f"HF_HUB_OFFLINE is set: name a file, as in hf:{repo}/FILE.gguf")
+    try:
+        names = HfApi(endpoint=hub).list_repo_files(repo)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        whole = HubLocation(repo, "FILE.gguf")
+        raise _refusal(whole, hub, status, error.response.headers.get("x-error-code", "")) from None
+    except (httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+        raise HubOffline(f"{urlsplit(hub).netloc} was asked for {repo} in vain: {error}") from error
+    return [f"hf:{repo}/{name}" for name in sorted(names) if name.endswith(".gguf")]
+
+
 def cached(location: HubLocation) -> Path | None:
     """The file in Hugging Face's own cache, where it is in it."""
     _be_quiet()

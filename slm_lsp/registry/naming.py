@@ -10,12 +10,12 @@ Threads: any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from slm_lsp.registry.specs import FileSource, ModelSpec
+if TYPE_CHECKING:
+    from slm_lsp.registry.specs import ModelSpec
 
 Kind = Literal["name", "path", "location", "found"]
 
@@ -60,14 +60,27 @@ def normal_location(text: str) -> str:
         if text.startswith(address) and len(parts) > 4 and parts[2] in ("resolve", "blob"):
             revision = "" if parts[3] == "main" else f"@{parts[3]}"
             text = f"hf:{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}{revision}"
+    if text.startswith(HUB_ADDRESSES) and repo_of(text):
+        raise ValueError(f"{text} is a repository, not a file")
     location = parse_location(text)
     if isinstance(location, OllamaLocation):
         return f"ollama:{location.name}:{location.tag}"
     return text
 
 
+def repo_of(text: str) -> str:
+    """The repository that `text` names without a file of it; empty if it does not."""
+    for address in ("hf:", *HUB_ADDRESSES):
+        parts = text.removeprefix(address).rstrip("/").split("/")
+        if text.startswith(address) and len(parts) == 2 and all(parts):
+            return "/".join(parts)
+    return ""
+
+
 def spec_at(location: str, specs: Iterable[ModelSpec]) -> ModelSpec | None:
     """The entry that has this location among its sources, whatever the revision."""
+    from slm_lsp.registry.specs import FileSource
+
     for spec in specs:
         for source in spec.sources:
             if isinstance(source, FileSource) and _plain(source.location) == _plain(location):
@@ -75,9 +88,23 @@ def spec_at(location: str, specs: Iterable[ModelSpec]) -> ModelSpec | None:
     return None
 
 
-def unknown(name: str, specs: Mapping[str, object]) -> str:
+def spec_named(name: str) -> ModelSpec:
+    """The entry of that name, reading no other; raises `SpecError`, which for an unknown name
+    says those that are nearly it."""
+    from slm_lsp.registry.specs import SpecError, find_spec, shipped_folder, user_folder
+
+    folders = (user_folder(), shipped_folder())
+    names = {file.stem for folder in folders for file in folder.glob("*.toml")}
+    if name not in names:
+        raise SpecError(unknown(name, names))
+    return find_spec(name)
+
+
+def unknown(name: str, names: Iterable[str]) -> str:
     """A sentence for a name that no entry has, with those that are nearly it."""
-    near = get_close_matches(name, specs, 3, 0.5)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted(names), 3, 0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return (
         f"there is no model {name!r}{hint or '.'} `slm-lsp models list` names them; a path of a "
