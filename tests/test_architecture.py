@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
-        *("models_cli", "models_named"),
+        *("models_cli", "models_named", "model_choice"),
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
         *("ready.session", "ready.warm"),

@@ -6,13 +6,16 @@ Threads: the event loop; the completer's worker.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from editor import CURSOR, URI, Json
-from fake_editor import FakeEditor
+from fake_editor import PATIENT, FakeEditor
 from test_lsp_session import LoadingEngine
 
+from slm_lsp.engine.fake import FakeEngine
+from slm_lsp.registry.specs import DEFAULT_MODEL
 from slm_lsp.types import EngineState
 
 STATUS = "slm-lsp/status"
@@ -166,3 +169,74 @@ async def test_each_item_has_an_id_of_its_own() -> None:
             items = await editor.inline(position, f"file:///{text}.py")
             ids += [item["command"]["arguments"][0] for item in items]
         assert len(set(ids)) == len(ids) == 2
+
+
+# --- models ---
+
+
+async def test_models_are_listed_with_the_one_in_use() -> None:
+    async with FakeEditor() as editor:
+        await editor.start()
+        models = await command(editor, "models")
+        [used] = [each for each in models if each["in_use"]]
+        assert used["name"] == DEFAULT_MODEL
+        assert {each["name"] for each in used["quantizations"]} >= {"Q8_0", "Q4_0"}
+        assert len(models) > 10
+
+
+async def test_a_file_in_use_is_listed() -> None:
+    async with FakeEditor(config=replace(PATIENT, model="/there/is.gguf")) as editor:
+        await editor.start()
+        [used] = [each for each in await command(editor, "models") if each["in_use"]]
+        assert (used["name"], used["quantizations"]) == ("/there/is.gguf", [])
+
+
+async def test_a_session_goes_on_with_another_model() -> None:
+    first, second = FakeEngine(), LoadingEngine()
+    async with FakeEditor(first, capabilities=WANTED) as editor:
+        await editor.start()
+        position = await editor.open(f"x = {CURSOR}\n")
+        first.enqueue("1 + 1")
+        assert len(await editor.inline(position)) == 1
+        before = editor.on_state
+        editor.engine, editor.started_with = second, None  # a session may have this one, too
+        status = await command(editor, "use", DEFAULT_MODEL, "Q4_0")
+        assert (status["state"], status["model"]) == ("loading", "")
+        config = editor.started_with
+        assert config is not None
+        assert (config.model, config.quantization) == (DEFAULT_MODEL, "Q4_0")
+        # What the one before said is not said of this one, nor what its end is.
+        assert await editor.inline(position) == []
+        before(EngineState.FAILED)
+        second.become_ready()
+        editor.on_state(EngineState.READY)
+        second.enqueue("2 + 2")
+        [item] = await editor.inline(position)
+        assert item["insertText"] == "2 + 2"
+        assert first.closed
+        assert len(first.requests) == len(second.requests) == 1
+        status, seen = await command(editor, "status"), []
+        while editor._inbox:  # all that was told before that answer
+            seen.append(await editor.take(STATUS))
+        assert seen[-1] == status
+        assert {each["state"] for each in seen} == {"loading", "ready"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no-such-model"], "no-such-model"),
+        ([DEFAULT_MODEL, "Q1_X"], "Q1_X"),
+        (["/no/such/file.gguf"], "/no/such/file.gguf"),
+        ([7], "model"),
+        ([DEFAULT_MODEL, 7], "quantization"),
+    ],
+)
+async def test_a_wrong_choice_keeps_the_model(arguments: list[Any], says: str) -> None:
+    async with FakeEditor() as editor:
+        await editor.start()
+        params = {"command": "slm-lsp.use", "arguments": arguments}
+        error = await editor.error(await editor.request("workspace/executeCommand", params))
+        assert error["code"] == INVALID_PARAMS
+        assert says in error["message"]
+        await editor.still_answers()

@@ -10,6 +10,7 @@ Threads: the event loop.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 from slm_lsp.lsp.convert import uri_of
 
 if TYPE_CHECKING:
-    from slm_lsp.lsp.server import SlmServer
+    from slm_lsp.lsp.server import Choices, SlmServer
 
 STATS_COMMAND = "slm-lsp.stats"
 # Takes a document's URI, or nothing; answers with its last request and why it shows nothing.
@@ -28,6 +29,9 @@ STATUS_COMMAND = "slm-lsp.status"
 # Takes minutes, or nothing: until resumed.
 PAUSE_COMMAND = "slm-lsp.pause"
 RESUME_COMMAND = "slm-lsp.resume"
+MODELS_COMMAND = "slm-lsp.models"
+# Takes a model, as the setting does, and a quantization or nothing.
+USE_COMMAND = "slm-lsp.use"
 
 
 def register_commands(server: SlmServer) -> None:
@@ -54,6 +58,29 @@ def register_commands(server: SlmServer) -> None:
     def resume() -> dict[str, Any]:
         server.status.resume()
         return server.status.now()
+
+    # Both read files, which may take long on a network's disk.
+    @server.command(MODELS_COMMAND)
+    async def models() -> list[dict[str, Any]]:
+        return await asyncio.to_thread(lambda: _choices(server).listed(server.config))
+
+    @server.command(USE_COMMAND)
+    async def use(*arguments: Any) -> dict[str, Any]:
+        model, quantization = (*arguments, "", "")[:2]
+        try:
+            config = await asyncio.to_thread(
+                lambda: _choices(server).chosen(server.config, model, quantization or "")
+            )
+        except ValueError as error:
+            raise JsonRpcInvalidParams(message=str(error)) from error
+        server.use(config)
+        return server.status.now()
+
+
+def _choices(server: SlmServer) -> Choices:
+    if server.choices is None:
+        raise JsonRpcInvalidParams(message="this server has one model only")
+    return server.choices()
 
 
 def _minutes(arguments: Sequence[Any]) -> float | None:

@@ -74,10 +74,19 @@ class EngineFactory(Protocol):
     ) -> Engine: ...
 
 
+class Choices(Protocol):
+    """The models that there are, and the check of a choice; ValueError says what is wrong."""
+
+    def listed(self, config: Config) -> list[dict[str, Any]]: ...
+
+    def chosen(self, config: Config, model: str, quantization: str) -> Config: ...
+
+
 class SlmServer(LanguageServer):
     """One LSP session."""
 
     protocol: SlmProtocol
+    _n_engines = 0
 
     def __init__(
         self,
@@ -91,10 +100,11 @@ class SlmServer(LanguageServer):
         sessions_folder: Callable[[], Path] | None = None,
         notes_folder: Callable[[], Path] | None = None,
         make_workspace: Callable[[Config], WorkspaceSource] | None = None,
+        choices: Callable[[], Choices] | None = None,
     ) -> None:
         """`sessions_folder` tells where the session's counters are kept, `notes_folder` where
         reasons for silence and what the gate learnt are; None: nowhere. `make_workspace` makes
-        what knows the other files; None: nobody does."""
+        what knows the other files, `choices` what knows the models; None: nobody does."""
         super().__init__(
             "slm-lsp",
             __version__,
@@ -105,7 +115,7 @@ class SlmServer(LanguageServer):
         self.protocol.clock = clock
         self.config, self.trace = config, trace
         self.completer: Completer | None = None
-        self._make_engine = make_engine
+        self._make_engine, self.choices = make_engine, choices
         self._policy, self._sessions_folder = policy, sessions_folder
         self.feed = WorkspaceFeed(self, make_workspace)
         self._notes_folder = notes_folder
@@ -114,7 +124,6 @@ class SlmServer(LanguageServer):
         self._problems = problems
         self._progress, self.status = LoadProgress(self), SessionStatus(self)
         self._engine: Switch | None = None
-        self._n_engines = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
         self._idle: dict[str, asyncio.TimerHandle] = {}
