@@ -180,7 +180,7 @@ def test_what_is_not_known_of_a_source_is_said(name: str) -> None:
     for source in spec.sources:
         assert source.size_bytes is not None or "size_bytes" in unchecked
         assert source.sha256 is not None or "sha256" in unchecked
-    assert spec.shape is not None or name == "smollm2-135m"
+    assert spec.shape is not None
 
 
 # --- memory ---
