@@ -30,13 +30,12 @@ from slm_lsp.registry.specs import ModelSpec, SpecError, load_specs
 from slm_lsp.settings_file import SettingsError, config_path, write_settings
 from slm_lsp.tune import find, machine, wording
 from slm_lsp.tune.candidate import Candidate
-from slm_lsp.tune.children import measure_in_child
 from slm_lsp.tune.estimate import estimated
 from slm_lsp.tune.find import FindError, Found
 from slm_lsp.tune.plot import PlotError, save_plot
 from slm_lsp.tune.progress import show_progress
 from slm_lsp.tune.recommend import Limits, Verdict, judge, recommended
-from slm_lsp.tune.session import Measurer, Scope, Session, working_folder
+from slm_lsp.tune.session import Scope, Session, working_folder
 from slm_lsp.tune.table import print_table
 from slm_lsp.wiring import looks_like_path
 
@@ -52,11 +51,11 @@ class Options:
     write: bool = False
 
 
-def tune(config: Config, options: Options, measurer: Measurer = measure_in_child) -> int:
+def tune(config: Config, options: Options) -> int:
     """Run the command. Raises UsageError."""
     signal.signal(signal.SIGTERM, _end)
     try:
-        return _tune(config, options, measurer)
+        return _tune(config, options)
     except (FindError, SpecError, PlotError, SettingsError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -68,14 +67,14 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _tune(config: Config, options: Options, measurer: Measurer) -> int:
+def _tune(config: Config, options: Options) -> int:
     specs = load_specs()
     found = _found(config, options, specs)
     limits = _limits(config)
     load_average = machine.load_average()
     with working_folder(cache_root()) as folder:
         with show_progress(sys.stderr) as report:
-            session = Session(folder, _scope(config, options, limits), report, measurer)
+            session = Session(folder, _scope(config, options, limits), report)
             measured = session.run(found)
         candidates = [*measured, *_estimates(specs, measured, config.context_tokens)]
         verdicts = _judged(candidates, limits)
@@ -144,8 +143,10 @@ def _estimates(
 
 
 def _judged(candidates: Sequence[Candidate], limits: Limits) -> list[Verdict]:
-    """Verdicts of all that has figures; of a model that is not here the best one alone."""
+    """Verdicts of all that has figures; of a model that is not here the best one alone, and none
+    where it would not fit into memory."""
     verdicts = [each for each in (judge(each, limits) for each in candidates) if each is not None]
+    verdicts = [e for e in verdicts if not e.candidate.is_estimate or e.misses != "memory"]
     shown: list[Verdict] = [each for each in verdicts if not each.candidate.is_estimate]
     guesses: dict[str, list[Verdict]] = {}
     for each in verdicts:

@@ -83,8 +83,8 @@ class Session:
     folder: Path
     scope: Scope
     report: Report
-    measurer: Measurer = measure_in_child
-    requantizer: Requantize = requantize
+    measurer: Measurer | None = None
+    requantizer: Requantize | None = None
     clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class Session:
             self._check_memory(candidate)
             path = found.path or self._make(found, label, i / n_all)
             plan = self._plan(path, candidate, n_all - i)
-            measured = self.measurer(
+            measured = (self.measurer or measure_in_child)(
                 plan, lambda text, done: self.report(f"{label}: {text}", (i + done) / n_all)
             )
         except (MeasureError, PullError, OSError) as error:
@@ -152,7 +152,7 @@ class Session:
         target = self.folder / f"{self._n_made}.gguf"
         text = f"{label}: making it from {found.source.name}"
         self.report(text, done)
-        self.requantizer(
+        (self.requantizer or requantize)(
             found.source, target, candidate.quantization, lambda: self.report(text, done)
         )
         self._n_made += 1
