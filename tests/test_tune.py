@@ -31,11 +31,11 @@ from slm_lsp.tune import children, find, machine, session, wording
 from slm_lsp.tune.candidate import Candidate
 from slm_lsp.tune.children import MeasureError, measure_in_child
 from slm_lsp.tune.find import FILE_TYPES, FindError, Found, find_file, find_ready
-from slm_lsp.tune.measure import Trial, measurement_of, spread_of
+from slm_lsp.tune.measure import Trial, measurement_of, slope_of, spread_of
 from slm_lsp.tune.measurement import SIZES, Measurement, Plan, to_json
 from slm_lsp.tune.recommend import judge, recommended
 from slm_lsp.tune.session import Scope, Session, working_folder
-from slm_lsp.tune.table import print_table, row
+from slm_lsp.tune.table import COLUMNS, columns_within, print_table, row
 
 Captured = pytest.CaptureFixture[str]
 PLAN = Plan("model.gguf", "model", 2048, 1024, (1, 2), (1, 2), 3, 10_000.0)
@@ -117,6 +117,12 @@ def test_a_slow_model_gets_as_much_as_fits_its_time() -> None:
     assert SIZES[-1] not in found.step_ms[1]
     assert clock.now_ms() < 4 * plan.limit_ms
     assert Measurement.from_json(json.loads(json.dumps(to_json(found)))).n_rounds == 1
+
+
+def test_one_disturbed_chunk_makes_no_slope() -> None:
+    assert slope_of([10.0, 12.0, 14.0, 16.0]) == pytest.approx(2.0)
+    assert slope_of([10.0, 92.0, 14.0, 16.0, 18.0]) == pytest.approx(2.0)
+    assert slope_of([5.0, 4.0, 3.0]) == slope_of([5.0]) == slope_of([]) == 0.0
 
 
 def test_the_spread_is_that_of_the_middle_half() -> None:
@@ -451,7 +457,7 @@ def test_a_better_model_that_is_not_here_is_named_as_an_estimate() -> None:
     assert "By estimate qwen Q8_0, which is not here, would keep the budget" in text
     assert "`slm-lsp models pull qwen`" in text
     slow = dataclasses.replace(absent, measured=measured(50.0))
-    assert "estimate" not in said([candidate(), slow])
+    assert "By estimate" not in said([candidate(), slow])
 
 
 def test_doubts() -> None:
@@ -474,9 +480,25 @@ def test_the_table_shows_names_as_they_are() -> None:
     print_table(verdicts, recommended(verdicts), limits(), stream)
     text = stream.getvalue()
     assert "* [red]odd[/red] Q8_0" in text
-    assert "guess Q8_0 (not here)" in text
+    assert "~ guess Q8_0" in text
     assert "\x1b" not in text
-    assert row(verdicts[1])[-1] == "~no: line"
+    assert all(title in text for title in COLUMNS)
+    assert row(verdicts[1])[1] == "~no: line"
+
+
+def test_a_narrow_terminal_shows_what_counts() -> None:
+    rows = [["12345678"] * 10, ["1"] * 10]
+    assert [columns_within(width, rows) for width in (200, 98, 97, 60, 10)] == [10, 10, 9, 6, 4]
+
+
+def test_of_many_slow_estimates_a_few_are_shown() -> None:
+    made = [candidate()]
+    made += [candidate(is_estimate=True, figures=measured(40.0 + i)) for i in range(9)]
+    made += [candidate(is_estimate=True, figures=measured(8.0))]
+    verdicts = [verdict for each in made if (verdict := judge(each, limits()))]
+    shown = wording.shown(verdicts)
+    assert shown == [*verdicts[:6], verdicts[-1]]
+    assert "4 slower models" in said(made)
 
 
 def test_a_plot_is_made_or_says_what_it_needs(

@@ -80,7 +80,7 @@ def _tune(config: Config, options: Options) -> int:
         verdicts = _judged(candidates, limits)
         failed = [each for each in measured if each.trouble]
         best = recommended(verdicts)
-        print_table(verdicts, best, limits, sys.stdout)
+        print_table(wording.shown(verdicts), best, limits, sys.stdout)
         print("\n".join(wording.explain(verdicts, failed, limits)))
         doubts = wording.doubts(verdicts, load_average, limits)
         print("".join(f"slm-lsp: {doubt}\n" for doubt in doubts), end="", file=sys.stderr)
@@ -183,7 +183,7 @@ def _save(
         }
         options.json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if options.plot_file is not None:
-        save_plot(verdicts, limits, config.invoked_budget_ms, options.plot_file)
+        save_plot(wording.shown(verdicts), limits, config.invoked_budget_ms, options.plot_file)
 
 
 def _offer(

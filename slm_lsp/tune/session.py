@@ -36,8 +36,8 @@ EACH_MS, LEAST_MS = 25_000.0, 3_000.0
 N_ROUNDS, N_QUICK_ROUNDS = 7, 3
 # What requantizing and measuring leave free on the disk.
 SPARE_BYTES = 500_000_000
-# About what llama.cpp writes on one slow core.
-REQUANTIZED_BYTES_PER_MS = 10_000.0
+# About what llama.cpp reads of a file that it requantizes, on 2 busy cores.
+REQUANTIZED_BYTES_PER_MS = 25_000.0
 
 Report = Callable[[str, float], None]
 
