@@ -618,17 +618,24 @@ def test_a_file_made_of_the_users_own_is_kept_if_it_is_chosen(
 
 
 def test_all_figures_go_into_the_file(
-    figures: dict[str, Measurement], tmp_path: Path, capsys: Captured
+    figures: dict[str, Measurement],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
 ) -> None:
     put("Q8_0", 7)
-    target = tmp_path / "figures.json"
-    assert run(["tune", "--json", str(target)]) == 0
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path, target = gguf(tmp_path / "mine.gguf"), tmp_path / "figures.json"
+    assert run(["tune", "--model", DEFAULT_MODEL, str(path), "--json", str(target)]) == 0
     document = json.loads(target.read_text())
+    assert str(tmp_path) not in target.read_text()
+    assert "~/mine.gguf" in {each["candidate"]["model"] for each in document["verdicts"]}
     assert document["limits"]["budget_ms"] == 250.0
     measured_here = [e for e in document["verdicts"] if not e["candidate"]["is_estimate"]]
-    assert {e["candidate"]["quantization"] for e in measured_here} == {"Q8_0", "Q4_0", "Q4_1"}
+    names = {e["candidate"]["quantization"] for e in measured_here}
+    assert names == {"Q8_0", "Q4_0", "Q4_1", "F16"}
     assert any(e["candidate"]["model"] == "qwen2.5-coder-0.5b" for e in document["verdicts"])
-    assert document["recommended"]["candidate"]["quantization"] in ("Q8_0", "Q4_1")
+    assert document["recommended"]["candidate"]["quantization"] == "F16"
     capsys.readouterr()
     assert run(["tune", "--json", str(tmp_path / "missing" / "a.json")]) == 2
     assert "missing/a.json: No such file" in capsys.readouterr().err

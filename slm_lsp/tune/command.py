@@ -96,6 +96,7 @@ def _found(config: Config, options: Options, specs: Mapping[str, ModelSpec]) -> 
     names = options.models
     if not names and looks_like_path(config.model):
         names = (config.model,)
+    names = tuple(dict.fromkeys(names))
     files = [Path(name).expanduser() for name in names if looks_like_path(name)]
     named = [name for name in names if not looks_like_path(name)]
     found = [each for file in files for each in find.find_file(file, not options.quick)]
@@ -181,7 +182,9 @@ def _save(
             "failed": [dataclasses.asdict(each) for each in failed],
             "recommended": dataclasses.asdict(best) if best is not None else None,
         }
-        options.json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        # Figures are shown to others, to whom the user's name is nothing.
+        text = json.dumps(document, indent=1).replace(str(Path.home()), "~")
+        options.json_file.write_text(text + "\n", encoding="utf-8")
     if options.plot_file is not None:
         save_plot(wording.shown(verdicts), limits, config.invoked_budget_ms, options.plot_file)
 
