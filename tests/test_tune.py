@@ -560,6 +560,8 @@ def test_what_is_set_already_is_not_written(
     captured = capsys.readouterr()
     assert f"* {DEFAULT_MODEL} Q8_0" in captured.out
     assert "Recommended" in captured.out
+    # 8 ms a token with one thread, and two are half as fast again.
+    assert re.search(r"^ +1 +125 .*\n +2 +188 ", captured.out, re.MULTILINE)
     assert "say so already" in captured.out
     assert captured.err == f"tune: 1 of 1: {DEFAULT_MODEL} Q8_0\n"
     assert settings_text(tmp_path) == ""
@@ -577,7 +579,12 @@ def test_settings_are_written_only_if_asked_for(
     assert run(["tune", "--quick", "--yes"]) == 0
     assert "Written." in capsys.readouterr().out
     assert settings_text(tmp_path) == 'quantization = "Q4_0"\nbatch_threads = 1\n'
-    # Now they are the settings, and the budget is the one of the command line.
+    # A budget that was given is written with what was chosen for it.
+    assert run(["tune", "--quick", "--yes", "--budget-ms", "900"]) == 0
+    assert settings_text(tmp_path) == (
+        'quantization = "Q8_0"\nbatch_threads = 1\nautomatic_budget_ms = 900.0\n'
+    )
+    capsys.readouterr()
     assert run(["tune", "--quick", "--write", "--budget-ms", "20"]) == 1
     assert "Nothing here keeps 20 ms" in capsys.readouterr().out
 

@@ -36,7 +36,7 @@ from slm_lsp.tune.plot import PlotError, save_plot
 from slm_lsp.tune.progress import show_progress
 from slm_lsp.tune.recommend import Limits, Verdict, judge, recommended
 from slm_lsp.tune.session import Scope, Session, working_folder
-from slm_lsp.tune.table import print_table
+from slm_lsp.tune.table import print_table, print_threads
 from slm_lsp.wiring import looks_like_path
 
 
@@ -49,6 +49,8 @@ class Options:
     json_file: Path | None = None
     plot_file: Path | None = None
     write: bool = False
+    # On the command line; written with the rest, as the rest was chosen for it.
+    budget_ms: float | None = None
 
 
 def tune(config: Config, options: Options) -> int:
@@ -81,6 +83,8 @@ def _tune(config: Config, options: Options) -> int:
         failed = [each for each in measured if each.trouble]
         best = recommended(verdicts)
         print_table(wording.shown(verdicts), best, limits, sys.stdout)
+        if best is not None and best.candidate.measured is not None:
+            print_threads(best.candidate.measured, best.candidate.label, sys.stdout)
         print("\n".join(wording.explain(verdicts, failed, limits)))
         doubts = wording.doubts(verdicts, load_average, limits)
         print("".join(f"slm-lsp: {doubt}\n" for doubt in doubts), end="", file=sys.stderr)
@@ -199,6 +203,8 @@ def _offer(
     spec = specs.get(best.candidate.model)
     default = spec.quantization().name if spec is not None else ""
     changed = wording.settings_for(best, current, default)
+    if options.budget_ms not in (None, current.automatic_budget_ms):
+        changed["automatic_budget_ms"] = options.budget_ms
     if not changed:
         print("Your settings say so already.")
         return

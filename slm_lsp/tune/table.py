@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from slm_lsp.tune.measurement import Measurement
 from slm_lsp.tune.recommend import Limits, Verdict
 
 # Where the output is no terminal, lines are not cut to fit one.
@@ -44,6 +45,25 @@ def print_table(
         style = "dim" if verdict.candidate.is_estimate else None
         table.add_row(*map(Text, cells[:n_columns]), style=style)
     console = Console(file=stream, width=width, force_terminal=is_terminal, highlight=False)
+    console.print(table)
+
+
+def print_threads(measured: Measurement, label: str, stream: TextIO) -> None:
+    """What each number of threads reads and writes in a second, of one candidate."""
+    sizes = sorted({size for steps in measured.step_ms.values() for size in steps})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("threads", justify="right")
+    table.add_column("writes/s", justify="right")
+    for size in sizes:
+        table.add_column(f"reads/s by {size}", justify="right")
+    for count in sorted(measured.write_ms.keys() | measured.step_ms.keys()):
+        steps = measured.step_ms.get(count, {})
+        rates = [1e3 * size / steps[size] if size in steps else None for size in sizes]
+        write_ms = measured.write_ms.get(count)
+        cells = [1e3 / write_ms if write_ms else None, *rates]
+        table.add_row(str(count), *(f"{rate:.0f}" if rate is not None else "" for rate in cells))
+    console = Console(file=stream, width=PLAIN_WIDTH, highlight=False, no_color=True)
+    console.print(Text(f"{label}, tokens a second by threads:"))
     console.print(table)
 
 
