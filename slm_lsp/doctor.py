@@ -208,8 +208,8 @@ def _speed(config: Config, model: ModelFile) -> Finding:
 
 def _speed_advice(config: Config) -> str:
     advice = (
-        f"{config.automatic_budget_ms:g} ms are short for this model: raise "
-        "automatic_budget_ms, or choose a smaller model or quantization"
+        f"{config.automatic_budget_ms:g} ms are short for this model: `slm-lsp tune` finds one "
+        "that keeps them, or raise automatic_budget_ms"
     )
     n_busy = psutil.getloadavg()[0]
     if n_busy >= usable_cores():
