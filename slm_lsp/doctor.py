@@ -167,8 +167,12 @@ def _daemons() -> Finding:
 
 def _model(config: Config, found: list[ModelFile]) -> Finding:
     """Whether there is a model file; puts it into `found` if so."""
+    from slm_lsp.registry.progress_bar import show_progress
+
     try:
-        model = obtain(config)
+        # It may be gigabytes that have to be fetched.
+        with show_progress() as progress:
+            model = obtain(config, progress)
         check_file(model.path)
         size = model.path.stat().st_size
     except (ModelLoadError, OSError) as error:
