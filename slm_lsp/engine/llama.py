@@ -136,9 +136,13 @@ class LlamaDecoder:
         """Matches control texts that llama.cpp would find even in plain text.
 
         With parse_special off it still matches tokens of type USER_DEFINED
-        (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type.
+        (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type. And
+        SentencePiece joins pieces to any token of their text, of whatever type.
         """
-        texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
+        if self.vocabulary.lead:
+            texts = sorted(text for text in self.vocabulary.specials if len(text) > 1)
+        else:
+            texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
         # A lookahead, so that it also finds those that overlap.
         return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
 
@@ -169,7 +173,9 @@ class LlamaDecoder:
         return tokens or [self.vocabulary.start]
 
     def _tokenize_text(self, text: str, first: bool) -> list[int]:
-        cuts = [m.start() + 1 for m in self._guard.finditer(text)] if self._guard else []
+        # As SentencePiece sees it: of the same length.
+        shown = text.replace(" ", "▁") if self.vocabulary.lead else text
+        cuts = [m.start() + 1 for m in self._guard.finditer(shown)] if self._guard else []
         tokens: list[int] = []
         for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
             tokens += self._tokenize_part(text[start:end], first and start == 0)
