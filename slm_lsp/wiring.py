@@ -1,6 +1,6 @@
 """Which parts make an engine: the one place that knows them all.
 
-Owns: the way from a Config to a Scheduler around a LlamaDecoder, with the model obtained
+Owns: the way from a Config to a Scheduler around a Decoder, with the model obtained
 first where it is missing; and to the daemon that runs such a Scheduler in a process of its own.
 
 Invariant: nothing native is imported and nothing is fetched before `load_decoder` runs,
@@ -49,7 +49,7 @@ class ModelFile:
 
 def looks_like_path(model: str) -> bool:
     """Whether `--model` names a file rather than an entry of the registry."""
-    return model.endswith(".gguf") or "/" in model or "\\" in model
+    return model.endswith((".gguf", ".ggml", ".bin")) or "/" in model or "\\" in model
 
 
 def obtain(config: Config, progress: Callable[[PullProgress], None] | None = None) -> ModelFile:
@@ -80,13 +80,31 @@ def obtain(config: Config, progress: Callable[[PullProgress], None] | None = Non
 
 def load_decoder(config: Config, report: Report) -> Decoder:
     """Obtain and load the configured model. Raises ModelLoadError."""
-    from slm_lsp.engine.llama import LlamaDecoder
 
     def progress(step: PullProgress) -> None:
         report(f"{step.stage} the model", step.done_bytes / max(1, step.total_bytes))
 
+    if config.library == "ctransformers" and config.gpu_layers:
+        raise ModelLoadError(
+            "gpu_layers is for llama.cpp; ctransformers runs on the processor here: "
+            "set gpu_layers = 0, or library = llama.cpp"
+        )
     model = obtain(config, progress)
     report(f"load {model.name}", None)
+    if config.library == "ctransformers":
+        from slm_lsp.engine.ctransformers import CTransformersDecoder
+
+        return CTransformersDecoder(
+            model.path,
+            model.name,
+            template=model.template,
+            n_ctx=config.context_tokens,
+            n_threads=config.n_threads,
+            n_threads_batch=config.n_threads_batch,
+            model_type=config.model_type,
+        )
+    from slm_lsp.engine.llama import LlamaDecoder
+
     return LlamaDecoder(
         model.path,
         model.name,
@@ -94,6 +112,7 @@ def load_decoder(config: Config, report: Report) -> Decoder:
         n_ctx=config.context_tokens,
         n_threads=config.n_threads,
         n_threads_batch=config.n_threads_batch,
+        n_gpu_layers=config.gpu_layers,
     )
 
 
@@ -130,7 +149,8 @@ def start_inproc(
         load,
         on_state=on_state,
         rates_folder=rates_file.default_folder(),
-        drafts=config.drafts == "on",
+        # ctransformers has a step's last logits only: a draft would cost what it is to save.
+        drafts=config.drafts == "on" and config.library == "llama.cpp",
         kv_folder=folder if keeps_kv and config.keep_kv == "on" else None,
     )
     scheduler.start()
@@ -140,7 +160,10 @@ def start_inproc(
 # --- the daemon ---
 
 # The settings that a daemon's engine depends on; whoever has others needs another daemon.
-SHAPING = ("context_tokens", "threads", "batch_threads", "drafts", "keep_kv")
+SHAPING = (
+    *("library", "model_type", "gpu_layers"),
+    *("context_tokens", "threads", "batch_threads", "drafts", "keep_kv"),
+)
 PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
 
 

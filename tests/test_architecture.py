@@ -61,6 +61,7 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
+    "ctransformers": ("slm_lsp/engine/ctransformers_load.py",),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

@@ -1,4 +1,4 @@
-"""CTransformersDecoder: llama GGUF files with SentencePiece, and older GGML files, by ctransformers.
+"""CTransformersDecoder: llama GGUF files with SentencePiece, and GGML files, by ctransformers.
 
 Owns: the native model, once `ctransformers_load` has made it, and how many tokens it holds. Its
 library keeps keys and values by position and computes from whatever position it is told, so a
@@ -13,7 +13,7 @@ Threads: the one that constructs it; ctransformers' own threads live inside a st
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,13 @@ MIN_CONTEXT = 256
 # The GGML families compute in two buffers of 256 MB; what does not fit ends the process.
 SCRATCH_BYTES = 240 << 20
 MAX_GGML_BATCH = 64
+
+
+def _metadata(found: GgufHeader | GgmlFile) -> dict[str, str]:
+    if isinstance(found, GgmlFile):
+        return {"general.architecture": found.family}
+    plain = (str, int, float)
+    return {key: str(value) for key, value in found.values.items() if isinstance(value, plain)}
 
 
 class CTransformersDecoder:
@@ -58,6 +65,7 @@ class CTransformersDecoder:
 
         self._np = numpy
         self._llm: Any = None
+        self._text_tokens: Callable[[str, bool], list[int]]
         found = look(path, model_type)
         self._n_threads, self.n_batch_threads = n_threads, n_threads_batch
         self._n_prefill_threads = n_threads_batch
@@ -75,11 +83,14 @@ class CTransformersDecoder:
             n_ctx=n_ctx,
             n_vocab=len(self.vocabulary.pieces),
             specials=frozenset(self.vocabulary.specials),
-            metadata=self._metadata(found),
+            metadata=_metadata(found),
             template=template,
         )
-        self.picker = Picker(self.vocabulary, lambda text: self._text_tokens(text, first=False))
-        # Computed on first use; here nobody waits for it.
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What is computed on first use, where nobody waits for it."""
+        self.picker = Picker(self.vocabulary, lambda text: self._text_tokens(text, False))
         self.vocabulary.candidates(b" ")
         self.vocabulary.barred(b"", Start.TEXT)
         self._measure()
@@ -112,12 +123,6 @@ class CTransformersDecoder:
         self.vocabulary, tokenize = ggml_vocabulary(file)
         self._text_tokens = lambda text, first: tokenize(text.encode("utf-8", "replace"))
         return n_ctx, n_batch
-
-    def _metadata(self, found: GgufHeader | GgmlFile) -> dict[str, str]:
-        if isinstance(found, GgmlFile):
-            return {"general.architecture": found.family}
-        plain = (str, int, float)
-        return {key: str(value) for key, value in found.values.items() if isinstance(value, plain)}
 
     def _measure(self) -> None:
         """A step at the context's end: a GGML family sizes its memory for all later steps by its
@@ -187,7 +192,7 @@ class CTransformersDecoder:
         n_tokens = len(tokens)
         if self._n_past + n_tokens > self.info.n_ctx:
             raise RuntimeError(f"no room for {n_tokens} tokens behind {self._n_past}")
-        self._tokens_in[:n_tokens] = tokens
+        self._tokens_in[:n_tokens] = list(tokens)
         n_threads = self._n_threads if n_tokens == 1 else self._n_prefill_threads
         if not self._llm.ctransformers_llm_batch_eval(
             self._tokens_in, n_tokens, self._n_past, self._n_batch, n_threads

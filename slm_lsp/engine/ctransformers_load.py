@@ -34,9 +34,6 @@ IGNORED = {
     "rope.scaling.factor": (1.0, 0.0, None),
     "attention.sliding_window": (0, None),
 }
-PARTS = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
-PARTS += ("ffn_norm", "ffn_gate", "ffn_down", "ffn_up")
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 
 def refusal(path: Path, why: str) -> ModelLoadError:
@@ -98,8 +95,10 @@ def _unfit_vocabulary(header: GgufHeader) -> str | None:
 
 
 def _unfit_sizes(header: GgufHeader) -> str | None:
-    names = ("context_length", "embedding_length", "block_count", "feed_forward_length")
-    names += ("attention.head_count",)
+    names = (
+        *("context_length", "embedding_length", "block_count", "feed_forward_length"),
+        "attention.head_count",
+    )
     sizes = {name: header.of_architecture(name) for name in names}
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
@@ -119,9 +118,13 @@ def _unfit_tensors(header: GgufHeader) -> str | None:
     n_heads = header.of_architecture("attention.head_count")
     kv = d // n_heads * header.of_architecture("attention.head_count_kv", n_heads)
     n_vocab = len(header.values["tokenizer.ggml.tokens"])
-    sizes = dict(zip(PARTS, ((d,), (d, d), (d, kv), (d, kv), (d, d), (d,)), strict=False))
+    sizes: dict[str, tuple[int, ...]] = {"attn_norm": (d,), "ffn_norm": (d,)}
+    sizes |= {"attn_q": (d, d), "attn_k": (d, kv), "attn_v": (d, kv), "attn_output": (d, d)}
     sizes |= {"ffn_gate": (d, n_ff), "ffn_down": (n_ff, d), "ffn_up": (d, n_ff)}
-    wanted = {"token_embd.weight": (d, n_vocab), "output_norm.weight": (d,)}
+    wanted: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (d, n_vocab),
+        "output_norm.weight": (d,),
+    }
     wanted["output.weight"] = (d, n_vocab)
     for i in range(header.of_architecture("block_count")):
         wanted |= {f"blk.{i}.{part}.weight": size for part, size in sizes.items()}

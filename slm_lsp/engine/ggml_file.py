@@ -194,7 +194,8 @@ def _check_numbers(numbers: dict[str, int]) -> None:
 
 
 def _words(reader: _Reader, n_words: int, scores: bool) -> tuple[list[bytes], list[float]]:
-    words, found = [], []
+    words: list[bytes] = []
+    found: list[float] = []
     for _ in range(n_words):
         (n_bytes,) = reader.ints(1)
         if n_bytes > MAX_WORD_BYTES:

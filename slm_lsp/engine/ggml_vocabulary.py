@@ -20,9 +20,7 @@ from slm_lsp.engine.ggml_file import GgmlFile
 from slm_lsp.engine.vocabulary import Vocabulary
 
 # What the tokenizer takes for a word, in the C locale.
-WORD = re.compile(
-    rb"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
-)
+WORD = re.compile(rb"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 # Control texts look like this. A vocabulary made from words has no other token of letters
 # within signs; Replit's has, and so must be told by name.
 ANGLE = re.compile(rb"<[^<>\s]*[A-Za-z][^<>\s]*>")

@@ -102,7 +102,7 @@ class _Reader:
         return self._bytes(self._count()).decode("utf-8", "surrogateescape")
 
     def _count(self) -> int:
-        n = self._number("<Q" if self._long else "<I")
+        n = int(self._number("<Q" if self._long else "<I"))
         if n > self._size:  # every one of them takes a byte and more
             raise self._broken("a count larger than the file")
         return n

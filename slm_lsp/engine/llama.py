@@ -51,8 +51,10 @@ class LlamaDecoder:
         n_sequences: int = N_SEQUENCES,
         unified: bool = False,
         vocab_only: bool = False,
+        n_gpu_layers: int = 0,
     ) -> None:
-        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed.
+        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed. With -1 for
+        `n_gpu_layers` all layers are the GPU's.
 
         `unified`: the sequences share `n_ctx` cells; otherwise each has so many of its own. Shared
         ones take less memory, but a step reads those of all sequences, and logits depend a
@@ -64,7 +66,7 @@ class LlamaDecoder:
         import numpy
 
         self._np = numpy
-        self._model = load_model(self._native, path, vocab_only)
+        self._model = load_model(self._native, path, vocab_only, n_gpu_layers)
         self._read_vocabulary(n_ctx)
         self._context: Any = None
         self._unified = unified

@@ -19,11 +19,16 @@ from slm_lsp.engine.vocabulary import Vocabulary
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 SPACE = "▁"
-# Texts of control tokens that end a text, beside that which the file names (llama.cpp's list).
+# Texts of control tokens that end a text for llama.cpp (a test compares), beside that which the
+# file names.
 ENDS = frozenset(
-    "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <EOT> ▁<EOT> _<EOT> </s> <|eom_id|>"
-    " <fim_pad> <fim_repo> <fim_sep> <|fim_pad|> <|fim_repo|> <|repo_name|> <|fim_sep|>"
-    " <|file_sep|> <reponame> <PAD> <REP> <|end_of_text|> <|code_pad|> [PAD] [EOT]".split()
+    {
+        *("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>"),
+        *("_<EOT>", "<|eom_id|>", "<|end_of_text|>", "<|return|>", "<|calls|>", "[EOT]"),
+        *("<end_of_utterance>", "<｜end▁of▁sentence｜>", "<fim_pad>", "<fim-pad>", "<|fim_pad|>"),
+        *("<PAD>", "[PAD]", "<fim-repo>", "<|fim_repo|>", "<|repo_name|>", "<reponame>"),
+        *("<REPO>", "<|file_sep|>"),
+    }
 )
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slm_lsp.engine.ggml_file import FAMILIES, F32, VERSION_FACTOR
+from slm_lsp.engine.ggml_file import F32, FAMILIES
 from slm_lsp.engine.ggml_vocabulary import WORD
 from slm_lsp.engine.gguf_header import ARRAY, NUMBERS, STRING
 from slm_lsp.engine.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN
@@ -26,7 +26,10 @@ D_MODEL, N_HEADS, N_KV_HEADS, N_LAYERS, D_FF = 32, 4, 2, 2, 64
 UINT32, FLOAT32, INT32, BOOL = 4, 6, 5, 7
 Weights = npt.NDArray[np.float32]
 # Such as code is made of: several to a word, each a piece of the next.
-WORDS = "re ret return de def se self el els else th the in int for if x1 == += (self ).".split()
+WORDS = [
+    *("re", "ret", "return", "de", "def", "se", "self", "el", "els", "else", "th", "the"),
+    *("in", "int", "for", "if", "x1", "==", "+=", "(self", ")."),
+]
 SPM_SENTINELS = ("▁<PRE>", "▁<MID>", "▁<SUF>", "▁<EOT>")
 BPE_SENTINELS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>")
 GGML_SENTINELS = {
@@ -130,7 +133,9 @@ def _tensors(
     return tensors
 
 
-def spm_tokens() -> tuple[list[str], list[int], list[float]]:
+def spm_tokens(
+    sentinels: Sequence[str] = SPM_SENTINELS,
+) -> tuple[list[str], list[int], list[float]]:
     """A small SentencePiece vocabulary: texts, kinds, scores."""
     tokens, kinds = ["<unk>", "<s>", "</s>"], [UNKNOWN, CONTROL, CONTROL]
     tokens += [f"<0x{byte:02X}>" for byte in range(256)]
@@ -142,14 +147,14 @@ def spm_tokens() -> tuple[list[str], list[int], list[float]]:
     normal = ["▁", *signs, *dict.fromkeys(word for word in words if len(word) > 1 or word == "é")]
     tokens += normal
     kinds += [NORMAL] * len(normal)
-    tokens += SPM_SENTINELS
-    kinds += [CONTROL] * len(SPM_SENTINELS)
+    tokens += sentinels
+    kinds += [CONTROL] * len(sentinels)
     return tokens, kinds, [-float(i) for i in range(len(tokens))]
 
 
-def llama(version: int = 3, **changed: Any) -> bytes:
+def llama(version: int = 3, sentinels: Sequence[str] = SPM_SENTINELS, **changed: Any) -> bytes:
     """A llama of SentencePiece's vocabulary; `changed` values, or None to leave one out."""
-    tokens, kinds, scores = spm_tokens()
+    tokens, kinds, scores = spm_tokens(sentinels)
     values = {
         "general.architecture": "llama",
         "general.name": "tiny llama",
@@ -197,6 +202,7 @@ def qwen2() -> bytes:
         "tokenizer.ggml.token_type": [NORMAL] * len(tokens) + [CONTROL] * len(controls),
         "tokenizer.ggml.merges": merges,
         "tokenizer.ggml.eos_token_id": len(tokens),
+        "tokenizer.ggml.bos_token_id": len(tokens),
         "tokenizer.ggml.add_bos_token": False,
     }
     silent = [*range(128, 256), *range(len(tokens), len(tokens) + len(controls))]
