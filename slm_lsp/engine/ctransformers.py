@@ -112,7 +112,9 @@ class CTransformersDecoder:
         n_ctx = min(n_ctx, file.n_ctx)
         d, n_heads = numbers["n_embd"], numbers["n_head"]
         shared = 4 * n_ctx * d
-        a_token = 4 * (3 * n_heads * n_ctx + 16 * d)
+        # So many copies of a layer's attention to all tokens lie there at once.
+        n_copies = 6 if file.family == "mpt" else 3
+        a_token = 4 * (n_copies * n_heads * n_ctx + 16 * d)
         n_batch = min(MAX_GGML_BATCH, (SCRATCH_BYTES - shared) // a_token, n_ctx)
         if n_batch < 1:
             raise ModelLoadError(

@@ -105,7 +105,7 @@ def _unfit_sizes(header: GgufHeader) -> str | None:
             return f"its {name} is {value!r}"
     d, n_heads = sizes["embedding_length"], sizes["attention.head_count"]
     n_kv = header.of_architecture("attention.head_count_kv", n_heads)
-    if not isinstance(n_kv, int) or n_kv < 1 or n_heads % n_kv or d % n_heads:
+    if not isinstance(n_kv, int) or n_kv < 1 or n_heads < 2 or n_heads % n_kv or d % n_heads:
         return f"its heads are {n_heads!r} and {n_kv!r}"
     for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
         if header.of_architecture(name, d // n_heads) != d // n_heads:
@@ -144,7 +144,8 @@ def _check_length(path: Path, header: GgufHeader) -> None:
     for tensor in header.tensors:
         n_values, n_block = BLOCKS[tensor.kind]
         rows = tensor.shape[1] if len(tensor.shape) > 1 else 1
-        n_bytes += tensor.shape[0] // n_values * n_block * rows
+        end = tensor.offset + tensor.shape[0] // n_values * n_block * rows
+        n_bytes = max(n_bytes, header.weights_at + end)
     if path.stat().st_size < n_bytes:
         raise ModelLoadError(
             f"{path} is shorter than its weights: it is incomplete, obtain it again"

@@ -186,6 +186,8 @@ def _check_numbers(numbers: dict[str, int]) -> None:
         raise NotThisFamily("its sizes make no sense")
     if numbers["n_layer"] > MAX_LAYERS or numbers["n_embd"] % numbers["n_head"]:
         raise NotThisFamily("its sizes make no sense")
+    if numbers["n_head"] == 1:
+        raise NotThisFamily("it has a single head, at which ctransformers crashes")
     d_head = numbers["n_embd"] // numbers["n_head"]
     if "n_rot" in numbers and (numbers["n_rot"] > d_head or numbers["n_rot"] % 2):
         raise NotThisFamily("its sizes make no sense")

@@ -25,15 +25,17 @@ NUMBERS = {
 }
 STRING, ARRAY = 8, 9
 MAX_DIMENSIONS = 4
+ALIGNMENT = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor's name, dimensions (the fastest first) and ggml type."""
+    """A tensor's name, dimensions (the fastest first), ggml type, and place behind `weights_at`."""
 
     name: str
     shape: tuple[int, ...]
     kind: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class GgufHeader:
     version: int
     values: dict[str, Any]
     tensors: tuple[Tensor, ...]
+    weights_at: int
 
     @property
     def architecture(self) -> str:
@@ -72,16 +75,19 @@ class _Reader:
         for _ in range(n_values):
             key = self._string()
             values[key] = self._value(self._number("<I"))
-        return GgufHeader(version, values, tuple(self._tensor() for _ in range(n_tensors)))
+        tensors = tuple(self._tensor() for _ in range(n_tensors))
+        alignment = values.get("general.alignment", ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise self._broken(f"its alignment is {alignment!r}")
+        end = self._file.tell()
+        return GgufHeader(version, values, tensors, end + -end % alignment)
 
     def _tensor(self) -> Tensor:
         name, n_dimensions = self._string(), self._number("<I")
         if n_dimensions > MAX_DIMENSIONS:
             raise self._broken(f"a tensor of {n_dimensions} dimensions")
         shape = tuple(self._count() for _ in range(n_dimensions))
-        kind = self._number("<I")
-        self._number("<Q")
-        return Tensor(name, shape, kind)
+        return Tensor(name, shape, self._number("<I"), self._number("<Q"))
 
     def _value(self, kind: int) -> Any:
         if kind in NUMBERS:

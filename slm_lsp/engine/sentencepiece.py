@@ -27,7 +27,7 @@ ENDS = frozenset(
         *("_<EOT>", "<|eom_id|>", "<|end_of_text|>", "<|return|>", "<|calls|>", "[EOT]"),
         *("<end_of_utterance>", "<｜end▁of▁sentence｜>", "<fim_pad>", "<fim-pad>", "<|fim_pad|>"),
         *("<PAD>", "[PAD]", "<fim-repo>", "<|fim_repo|>", "<|repo_name|>", "<reponame>"),
-        *("<REPO>", "<|file_sep|>"),
+        *("<REPO>", "<|file_sep|>", "<eos>", "<turn|>"),
     }
 )
 
@@ -86,8 +86,10 @@ class SpmTokenizer:
         for n, part in enumerate(text.split("\0")):
             if n:
                 tokens.append(self._bytes[0])
-            if part or (n == 0 and spaced):
+            if part:
                 tokens += self._part(part, spaced and n == 0)
+            elif spaced and n == 0 and len(text):
+                tokens += self.lead[:-1]  # the space alone: a NUL comes next
         return tokens
 
     def _part(self, text: str, spaced: bool) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slm_lsp.engine.ggml_file import F32, FAMILIES
+from slm_lsp.engine.ggml_file import F16, F32, FAMILIES, KIND_OF_FILE, VERSION_FACTOR
 from slm_lsp.engine.ggml_vocabulary import WORD
 from slm_lsp.engine.gguf_header import ARRAY, NUMBERS, STRING
 from slm_lsp.engine.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN
@@ -24,6 +24,7 @@ from slm_lsp.engine.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN
 N_CTX = 512
 D_MODEL, N_HEADS, N_KV_HEADS, N_LAYERS, D_FF = 32, 4, 2, 2, 64
 UINT32, FLOAT32, INT32, BOOL = 4, 6, 5, 7
+Q4_0, Q8_0 = 2, 8
 Weights = npt.NDArray[np.float32]
 # Such as code is made of: several to a word, each a piece of the next.
 WORDS = [
@@ -54,6 +55,23 @@ def _output(rng: np.random.Generator, silent: Iterable[int], n_vocab: int) -> We
     return values
 
 
+def encoded(values: Weights, kind: int) -> bytes:
+    """A matrix as float32, float16 or in blocks of 32: Q4_0, Q8_0."""
+    if kind == F32:
+        return values.astype("<f4").tobytes()
+    if kind == F16:
+        return values.astype("<f2").tobytes()
+    blocks = values.reshape(-1, 32)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(1)[:, None], 1)
+    scales = largest / -8.0 if kind == Q4_0 else np.abs(largest) / 127.0
+    whole = np.rint(blocks / np.where(scales == 0, 1, scales))
+    packed = whole.astype(np.int8).view(np.uint8)
+    if kind == Q4_0:
+        nibbles = np.clip(whole + 8, 0, 15).astype(np.uint8)
+        packed = nibbles[:, :16] | nibbles[:, 16:] << 4
+    return np.hstack([scales.astype("<f2").view(np.uint8), packed]).tobytes()
+
+
 # --- GGUF ---
 
 
@@ -77,8 +95,10 @@ def _value(value: Any, version: int) -> bytes:
     return struct.pack("<I", kind) + struct.pack(NUMBERS[kind], value)
 
 
-def gguf(values: Mapping[str, Any], tensors: Mapping[str, Weights], version: int = 3) -> bytes:
-    """A GGUF file of float32 tensors."""
+def gguf(
+    values: Mapping[str, Any], tensors: Mapping[str, Weights], version: int = 3, kind: int = F32
+) -> bytes:
+    """A GGUF file whose matrices are of type `kind`."""
     count = "<I" if version == 1 else "<Q"
     parts = [b"GGUF", struct.pack("<I", version)]
     parts += [struct.pack(count, len(tensors)), struct.pack(count, len(values))]
@@ -88,8 +108,9 @@ def gguf(values: Mapping[str, Any], tensors: Mapping[str, Weights], version: int
         shape = tensor.shape[::-1]
         parts.append(_string(name, version) + struct.pack("<I", len(shape)))
         parts += [struct.pack(count, size) for size in shape]
-        parts.append(struct.pack("<IQ", F32, offset))
-        body = tensor.astype("<f4").tobytes()
+        own = kind if len(shape) > 1 else F32
+        parts.append(struct.pack("<IQ", own, offset))
+        body = encoded(tensor, own)
         bodies.append(body + bytes(-len(body) % 32))
         offset += len(bodies[-1])
     head = b"".join(parts)
@@ -152,7 +173,12 @@ def spm_tokens(
     return tokens, kinds, [-float(i) for i in range(len(tokens))]
 
 
-def llama(version: int = 3, sentinels: Sequence[str] = SPM_SENTINELS, **changed: Any) -> bytes:
+def llama(
+    version: int = 3,
+    sentinels: Sequence[str] = SPM_SENTINELS,
+    kind: int = F32,
+    **changed: Any,
+) -> bytes:
     """A llama of SentencePiece's vocabulary; `changed` values, or None to leave one out."""
     tokens, kinds, scores = spm_tokens(sentinels)
     values = {
@@ -171,7 +197,7 @@ def llama(version: int = 3, sentinels: Sequence[str] = SPM_SENTINELS, **changed:
     # Bytes above 127 would seldom make a character.
     silent += range(3 + 128, 3 + 256)
     tensors = _tensors(np.random.default_rng(1), len(tokens), silent, biases=False)
-    return gguf({k: v for k, v in values.items() if v is not None}, tensors, version)
+    return gguf({k: v for k, v in values.items() if v is not None}, tensors, version, kind)
 
 
 def byte_letters() -> list[str]:
@@ -246,13 +272,14 @@ def ggml(name: str, ftype: int = 0, **changed: Any) -> bytes:
     rng = np.random.default_rng(3)
     silent = [i for i, word in enumerate(words) if word.startswith(b"<") and word.endswith(b">")]
     silent += range(128, 256)
-    for tensor, (shape, _) in family.shapes(numbers).items():
-        parts.append(_tensor(rng, tensor, shape, silent))
+    kind = KIND_OF_FILE[ftype % VERSION_FACTOR]
+    for tensor, (shape, own) in family.shapes(numbers).items():
+        parts.append(_tensor(rng, tensor, shape, silent, kind if own else F32))
     return b"".join(parts)
 
 
 def _tensor(
-    rng: np.random.Generator, name: str, shape: tuple[int, ...], silent: Iterable[int]
+    rng: np.random.Generator, name: str, shape: tuple[int, ...], silent: Iterable[int], kind: int
 ) -> bytes:
     if len(shape) == 1:
         norm = name.endswith(("/g", "norm_f.weight", "norm_1.weight", "norm_2.weight"))
@@ -263,9 +290,9 @@ def _tensor(
     else:
         outward = name.endswith(("c_proj/w", "out_proj.weight", "down_proj.weight"))
         values = _random(rng, shape[1], shape[0], gain=20.0 if outward else 4.0)
-    head = struct.pack("<iii", len(shape), len(name), F32)
+    head = struct.pack("<iii", len(shape), len(name), kind)
     head += struct.pack(f"<{len(shape)}i", *shape) + name.encode()
-    return head + values.astype("<f4").tobytes()
+    return head + encoded(values, kind)
 
 
 MODELS = ("llama", "qwen2", *GGML_SENTINELS)
