@@ -17,7 +17,7 @@ from slm_lsp.config import GGML_FAMILIES, Config
 from slm_lsp.engine.base import Decoder, ModelLoadError
 from slm_lsp.engine.ctransformers import CTransformersDecoder
 from slm_lsp.engine.ctransformers_load import FAMILY_OF, look
-from slm_lsp.engine.ggml_file import GgmlFile
+from slm_lsp.engine.ggml_file import F16, F32, GgmlFile
 from slm_lsp.engine.llama import LlamaDecoder
 from slm_lsp.types import Text
 from slm_lsp.wiring import load_decoder
@@ -248,7 +248,7 @@ def written(decoder: Decoder, n_tokens: int = 40) -> list[int]:
 
 @pytest.mark.model
 @pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("kind", [files.F32, files.F16])
+@pytest.mark.parametrize("kind", [F32, F16])
 def test_it_writes_what_llama_cpp_writes(
     load: Load, tmp_path: Path, version: int, kind: int
 ) -> None:
@@ -292,7 +292,7 @@ def test_quantized_ggml_files_are_loaded(load: Load, name: str) -> None:
         decoder = load(files.ggml(name, ftype))
         decoder.feed(decoder.tokenize([Text(CODE)]))
         found.append(np.array(decoder._logits()))
-    for logits, least in zip(found[1:], (0.999, 0.99, 0.4), strict=True):
+    for logits, least in zip(found[1:], (0.999, 0.97, 0.4), strict=True):
         assert np.corrcoef(found[0], logits)[0, 1] > least
 
 
