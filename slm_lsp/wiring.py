@@ -123,6 +123,13 @@ def start_engine(config: Config, on_state: OnState, on_progress: Report) -> Engi
     return start_inproc(config, on_state, on_progress, keeps_kv=True)
 
 
+def rates_folder(config: Config, folder: Path) -> Path:
+    """Where measured rates are kept: what runs a model, and on what, is as good as another one."""
+    if config.library != "llama.cpp":
+        return folder / config.library
+    return folder / f"gpu{config.gpu_layers}" if config.gpu_layers else folder
+
+
 def start_inproc(
     config: Config, on_state: OnState, on_progress: Report, keeps_kv: bool = False
 ) -> Scheduler:
@@ -148,7 +155,7 @@ def start_inproc(
     scheduler = Scheduler(
         load,
         on_state=on_state,
-        rates_folder=rates_file.default_folder(),
+        rates_folder=rates_folder(config, rates_file.default_folder()),
         # ctransformers has a step's last logits only: a draft would cost what it is to save.
         drafts=config.drafts == "on" and config.library == "llama.cpp",
         kv_folder=folder if keeps_kv and config.keep_kv == "on" else None,
