@@ -18,8 +18,16 @@ from typing import Any
 
 from slm_lsp.engine import ggml_file
 from slm_lsp.engine.base import ModelLoadError
-from slm_lsp.engine.ggml_file import BLOCKS, GgmlFile
-from slm_lsp.engine.gguf_header import MAGIC, GgufHeader, read_header, read_magic
+from slm_lsp.engine.ggml_file import BLOCKS, F32, GgmlFile
+from slm_lsp.engine.gguf_header import (
+    FLOAT32,
+    INT32,
+    MAGIC,
+    STRING,
+    GgufHeader,
+    read_header,
+    read_magic,
+)
 
 # Families of GGML files by the names that users know them by.
 FAMILY_OF = {
@@ -85,9 +93,14 @@ def _unfit(header: GgufHeader) -> str | None:
 def _unfit_vocabulary(header: GgufHeader) -> str | None:
     values = header.values
     tokens = values.get("tokenizer.ggml.tokens", [])
-    for key in ("scores", "token_type"):
-        if len(values.get(f"tokenizer.ggml.{key}", [])) != len(tokens):
-            return f"its vocabulary lacks a {key} for each token"
+    for key, kind in (("tokens", STRING), ("scores", FLOAT32), ("token_type", INT32)):
+        name = f"tokenizer.ggml.{key}"
+        if header.item_kinds.get(name) != kind or len(values[name]) != len(tokens):
+            return f"its vocabulary lacks the {key} of each token"
+    for key, value in values.items():
+        is_id = key.startswith("tokenizer.ggml.") and key.endswith("_token_id")
+        if is_id and not (isinstance(value, int) and 0 <= value < len(tokens)):
+            return f"{key} is {value!r}, which is no token"
     # Its tokenizer ends the process where a byte has no token.
     if not {f"<0x{byte:02X}>" for byte in range(256)} <= set(tokens):
         return "its vocabulary lacks tokens of single bytes"
@@ -129,6 +142,8 @@ def _unfit_tensors(header: GgufHeader) -> str | None:
     for i in range(header.of_architecture("block_count")):
         wanted |= {f"blk.{i}.{part}.weight": size for part, size in sizes.items()}
     for tensor in header.tensors:
+        if len(tensor.shape) == 1 and tensor.kind != F32:
+            return f"{tensor.name} is of ggml type {tensor.kind}"
         if tensor.kind not in BLOCKS:
             return f"{tensor.name} is quantized in a later way (ggml type {tensor.kind})"
         if wanted.pop(tensor.name, None) != tensor.shape:

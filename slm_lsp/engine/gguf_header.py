@@ -23,7 +23,7 @@ NUMBERS = {
     **{0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?"},
     **{10: "<Q", 11: "<q", 12: "<d"},
 }
-STRING, ARRAY = 8, 9
+INT32, FLOAT32, STRING, ARRAY = 5, 6, 8, 9
 MAX_DIMENSIONS = 4
 ALIGNMENT = 32
 
@@ -40,10 +40,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """See the module. Texts are decoded with surrogates for what is not UTF-8."""
+    """See the module. Texts are decoded with surrogates for what is not UTF-8; `item_kinds` are
+    the types of what each list holds."""
 
     version: int
     values: dict[str, Any]
+    item_kinds: dict[str, int]
     tensors: tuple[Tensor, ...]
     weights_at: int
 
@@ -72,15 +74,20 @@ class _Reader:
         self._long = version > 1
         n_tensors, n_values = self._count(), self._count()
         values: dict[str, Any] = {}
+        item_kinds: dict[str, int] = {}
         for _ in range(n_values):
-            key = self._string()
-            values[key] = self._value(self._number("<I"))
+            key, kind = self._string(), self._number("<I")
+            if kind == ARRAY:
+                item_kinds[key] = self._number("<I")
+                values[key] = self._list(item_kinds[key])
+            else:
+                values[key] = self._value(kind)
         tensors = tuple(self._tensor() for _ in range(n_tensors))
         alignment = values.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1:
             raise self._broken(f"its alignment is {alignment!r}")
         end = self._file.tell()
-        return GgufHeader(version, values, tensors, end + -end % alignment)
+        return GgufHeader(version, values, item_kinds, tensors, end + -end % alignment)
 
     def _tensor(self) -> Tensor:
         name, n_dimensions = self._string(), self._number("<I")
@@ -94,9 +101,10 @@ class _Reader:
             return self._number(NUMBERS[kind])
         if kind == STRING:
             return self._string()
-        if kind != ARRAY:
-            raise self._broken(f"a value of the unknown type {kind}")
-        item, n = self._number("<I"), self._count()
+        raise self._broken(f"a value of the unknown type {kind}")
+
+    def _list(self, item: int) -> list[Any]:
+        n = self._count()
         if item in NUMBERS:
             form = f"<{n}{NUMBERS[item][1]}"
             return list(struct.unpack(form, self._bytes(n * struct.calcsize(NUMBERS[item]))))

@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from slm_lsp.engine.ggml_file import F16, F32, FAMILIES, KIND_OF_FILE, VERSION_FACTOR
 from slm_lsp.engine.ggml_vocabulary import WORD
-from slm_lsp.engine.gguf_header import ARRAY, NUMBERS, STRING
+from slm_lsp.engine.gguf_header import ARRAY, FLOAT32, INT32, NUMBERS, STRING
 from slm_lsp.engine.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN
 
 N_CTX = 512
 D_MODEL, N_HEADS, N_KV_HEADS, N_LAYERS, D_FF = 32, 4, 2, 2, 64
-UINT32, FLOAT32, INT32, BOOL = 4, 6, 5, 7
+UINT32, BOOL = 4, 7
 Q4_0, Q8_0 = 2, 8
 Weights = npt.NDArray[np.float32]
 # Such as code is made of: several to a word, each a piece of the next.

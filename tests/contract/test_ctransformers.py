@@ -62,8 +62,9 @@ def test_the_settings_names_are_those_that_are_known() -> None:
         ({"llama__block_count": 3}, "lacks the tensor blk.2"),
         ({"llama__block_count": 1}, "it has a tensor blk.1"),
         ({"llama__feed_forward_length": 96}, "it has a tensor"),
-        ({"tokenizer__ggml__scores": [0.5]}, "lacks a scores for each token"),
-        ({"tokenizer__ggml__token_type": None}, "lacks a token_type for each token"),
+        ({"tokenizer__ggml__eos_token_id": 9999}, "eos_token_id is 9999"),
+        ({"tokenizer__ggml__scores": [0.5]}, "lacks the scores of each token"),
+        ({"tokenizer__ggml__token_type": None}, "lacks the token_type of each token"),
     ],
 )
 def test_what_came_later_is_refused_with_the_engine_that_can(
