@@ -17,7 +17,8 @@ from slm_lsp.config import GGML_FAMILIES, Config
 from slm_lsp.engine.base import Decoder, ModelLoadError
 from slm_lsp.engine.ctransformers import CTransformersDecoder
 from slm_lsp.engine.ctransformers_load import FAMILY_OF, look
-from slm_lsp.engine.ggml_file import F16, F32, GgmlFile
+from slm_lsp.engine.ggml_file import F16, F32, GgmlFile, read_file
+from slm_lsp.engine.ggml_file import FAMILIES as LAYOUTS
 from slm_lsp.engine.llama import LlamaDecoder
 from slm_lsp.types import Text
 from slm_lsp.wiring import load_decoder
@@ -151,6 +152,17 @@ def test_a_ggml_file_with_another_head_is_refused_or_is_the_same(
         )
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_ggml_file_without_its_last_tensor_is_refused(tmp_path: Path, name: str) -> None:
+    """The library would take it, with whatever is in memory there."""
+    (tmp_path / "m.bin").write_bytes(WHOLE[name])
+    found = read_file(tmp_path / "m.bin")
+    shapes = next(each for each in LAYOUTS if each.name == found.family).shapes(found.numbers)
+    last, (shape, _) = shapes.popitem()
+    content = WHOLE[name][: WHOLE[name].rindex(last.encode()) - 12 - 4 * len(shape)]
+    assert "lacks the tensor" in refused(tmp_path / "m.bin", content)
+
+
 def test_a_ggml_files_family_is_found_out(tmp_path: Path) -> None:
     for name in FAMILIES:
         (tmp_path / name).write_bytes(WHOLE[name])
@@ -264,6 +276,24 @@ def test_it_writes_what_llama_cpp_writes(
 
 
 @pytest.mark.model
+def test_it_tokenizes_as_llama_cpp_does(load: Load, tmp_path: Path) -> None:
+    content = files.llama()
+    path = tmp_path / "same.gguf"
+    path.write_bytes(content)
+    decoder, other = load(content), LlamaDecoder(path, "same", vocab_only=True)
+    spelled = ["</s>", " <PRE>", "▁<PRE>", "<unk>", "\0", "\n", "ret", "x1</s>x"]
+
+    @LAW
+    @given(st.lists(st.lists(st.text(max_size=5) | st.sampled_from(spelled)), max_size=3))
+    def law(parts: list[list[str]]) -> None:
+        segments = [Text("".join(each)) for each in parts]
+        assert decoder.tokenize(segments) == other.tokenize(segments)
+
+    law()
+    other.close()
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("kind", [Q4_0, Q8_0])
 def test_it_loads_what_is_quantized(load: Load, tmp_path: Path, kind: int) -> None:
     """Rounding differs between the libraries, so only what was read is compared."""
@@ -365,3 +395,11 @@ def test_a_long_context_with_many_heads_keeps_within_its_memory(load: Load, name
     assert decoder.truncate(9999) == 8192
     with pytest.raises(RuntimeError, match="no room"):
         decoder.feed(tokens[:1])
+
+
+@pytest.mark.model
+def test_a_control_token_of_one_character_is_no_text(load: Load) -> None:
+    decoder = load(files.llama(sentinels=["§"]))
+    tokens = decoder.tokenize([Text("x§y")])
+    assert decoder.special("§") not in tokens
+    assert b"".join(map(decoder.piece, tokens)).decode() == " x§y"

@@ -268,17 +268,21 @@ def test_what_is_picked_is_allowed(
     if required == b"\xc3" and not case.library:
         required = "é".encode()  # a character is a token there
     fed(decoder, tokens_of(decoder, least=30))
-    token, logprob = decoder.pick(required, start)
-    assert logprob <= 0
-    assert decoder.allows(token, required, start)
-    piece = decoder.piece(token)
-    assert piece.startswith(required) or required.startswith(piece)
-    shown = piece[len(required) :].lstrip(b" \t")
-    if start > Start.ANY:
-        assert not shown.startswith((b"\n", b"\r"))
-    if start is Start.TEXT:
-        assert piece
-        assert not decoder.is_end(token)
+    # Far down the list is what the model would never write by itself.
+    for rank in (0, 1, 7, *range(decoder.info.n_vocab - 12, decoder.info.n_vocab)):
+        token, logprob = decoder.pick(required, start, rank=max(0, rank))
+        assert logprob <= 0
+        if logprob == -math.inf:
+            continue
+        assert decoder.allows(token, required, start)
+        piece = decoder.piece(token)
+        assert piece.startswith(required) or required.startswith(piece)
+        shown = piece[len(required) :].lstrip(b" \t")
+        if start > Start.ANY:
+            assert not shown.startswith((b"\n", b"\r"))
+        if start is Start.TEXT:
+            assert piece
+            assert not decoder.is_end(token)
 
 
 def test_an_end_or_a_line_break_is_allowed_where_nothing_forbids_it(decoder: Decoder) -> None:
@@ -316,6 +320,24 @@ def test_ranks_are_places_in_one_order(decoder: Decoder) -> None:
     logprobs = [logprob for _, logprob in picks]
     assert logprobs == sorted(logprobs, reverse=True)
     assert decoder.pick(b"{", rank=10_000 if not decoder.info.n_vocab else 200)[1] == -math.inf
+
+
+@pytest.mark.parametrize("required", [b"ret", b"retu", b" ret", b"=", b"x"])
+def test_behind_the_first_come_those_that_begin_with_all_that_is_required(
+    decoder: Decoder, required: bytes
+) -> None:
+    if not decoder.info.n_vocab:
+        pytest.skip("it cannot be asked for all of its tokens")
+    vocabulary = range(decoder.info.n_vocab)
+    allowed = {each for each in vocabulary if decoder.allows(each, required, Start.ANY)}
+    longer = {each for each in allowed if decoder.piece(each).startswith(required)}
+    for n_tokens in range(8, 24, 2):
+        fed(decoder, tokens_of(decoder, least=n_tokens))
+        picks = [decoder.pick(required, rank=rank) for rank in range(len(longer) + 1)]
+        tokens = [token for token, logprob in picks if logprob > -math.inf]
+        assert tokens[0] in allowed
+        assert set(tokens[1:]) == longer - {tokens[0]}
+        assert len(tokens) == len(set(tokens))
 
 
 def test_what_narrows_allows_no_more(decoder: Decoder) -> None:
