@@ -129,6 +129,9 @@ class CTransformersDecoder:
     def _measure(self) -> None:
         """A step at the context's end: a GGML family sizes its memory for all later steps by its
         first one, and later ones take more the further back they look."""
+        if self._llm.context_length < self.info.n_ctx:  # it would move back what lies behind
+            self.close()
+            raise ModelLoadError(f"{self.info.name}: ctransformers gives it a smaller context")
         self._n_past = self.info.n_ctx - 1
         self._eval([self.vocabulary.start])
         self._n_past = 0
