@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
+        *("servers", "server_check"),
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
         *("ready.session", "ready.warm"),
@@ -62,6 +63,8 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
+    "httpx2": ("slm_lsp/engine/server_link.py", "slm_lsp/registry/"),
+    "keyring": ("slm_lsp/engine/server_settings.py",),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

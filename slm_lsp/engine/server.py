@@ -18,6 +18,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Cancelled, Clock, Deadline
 from slm_lsp.engine.base import EngineStats, EngineUnavailable, PromptError, Superseded
@@ -87,7 +88,7 @@ class ServerEngine:
         until: Until = until,
     ) -> None:
         self._settings, self._known = settings, known
-        self._on_state, self._on_progress = on_state, on_progress
+        self.on_state, self._on_progress = on_state, on_progress
         self._clock, self._connect, self._until = clock, connect, until
         self._state = EngineState.LOADING
         self._failure: str | None = None
@@ -111,6 +112,11 @@ class ServerEngine:
     @property
     def info(self) -> ModelInfo | None:
         return self._found.info if self._found else None
+
+    @property
+    def api(self) -> str:
+        """How the server is spoken to, once that is known."""
+        return self._found.served.api if self._found else self._settings.api
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -202,7 +208,7 @@ class ServerEngine:
     def _become(self, state: EngineState) -> None:
         if self._state not in (state, EngineState.CLOSED):
             self._state = state
-            self._on_state(state)
+            self.on_state(state)
 
     # --- requests ---
 
@@ -275,7 +281,8 @@ class ServerEngine:
         """The flight's outcome, or at the deadline what there is."""
         timer = asyncio.ensure_future(self._until(flight.request.deadline))
         try:
-            await asyncio.wait({timer, flight.outcome}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {timer, flight.outcome}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             flight.request.cancel.cancel()
             raise

@@ -65,9 +65,7 @@ class Link(Protocol):
     async def look(self, path: str, body: Json | None = None) -> Reply:
         """One small request and its whole answer, whatever its status. Raises Trouble."""
 
-    def stream(
-        self, path: str, body: Json
-    ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+    def stream(self, path: str, body: Json) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         """The objects of an answer as they come. Raises Trouble, on entering and within."""
 
     async def close(self) -> None: ...

@@ -78,9 +78,7 @@ async def look_at(link: Link, settings: ServerSettings, known: Known) -> Found:
 
 
 def _with_template(info: ModelInfo, template: FimTemplate) -> ModelInfo:
-    return ModelInfo(
-        info.name, info.n_ctx, info.n_vocab, info.specials, info.metadata, template
-    )
+    return ModelInfo(info.name, info.n_ctx, info.n_vocab, info.specials, info.metadata, template)
 
 
 def _template(
@@ -162,9 +160,7 @@ async def _models(link: Link, api: str) -> dict[str, Json]:
     return found
 
 
-async def _tokens(
-    link: Link, sentinels: Iterable[str]
-) -> tuple[dict[str, int], tuple[int, ...]]:
+async def _tokens(link: Link, sentinels: Iterable[str]) -> tuple[dict[str, int], tuple[int, ...]]:
     """Which control texts are one token each, and what a text begins with."""
     start = await _tokenized(link, "", special=True)
     ids = {}
