@@ -162,7 +162,7 @@ def start_server(config: Config, on_state: OnState, on_progress: Report) -> Engi
         alone.start()
         return alone
     engine = FallbackEngine(
-        lambda told: ServerEngine(settings, known, told, on_progress),
+        ServerEngine(settings, known, on_progress=on_progress),
         lambda told: start_local(config, told, on_progress),
         translate(config),
         config.server_head_start_ms,

@@ -101,6 +101,26 @@ def says(*texts: str, reason: str = "stop") -> Answer:
     return answer
 
 
+def stalls(*texts: str) -> Answer:
+    """Some text, and then nothing."""
+
+    async def answer(asked: Asked) -> None:
+        if texts:
+            asked.begin()
+        for text in texts:
+            asked.text(text)
+        await asyncio.Event().wait()
+
+    return answer
+
+
+def breaks(act: Callable[[Asked], None]) -> Answer:
+    async def answer(asked: Asked) -> None:
+        act(asked)
+
+    return answer
+
+
 class ScriptedServer:
     """Answers completions by `answers`, in their order, the last one on and on; and other paths by
     `pages`."""
@@ -249,10 +269,10 @@ async def scene(
     api: str = "openai",
     template: FimTemplate | None = QWEN,
     pages: dict[str, Any] | None = None,
-    ready: bool = True,
+    start: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Scene]:
-    """A scene whose engine has found out about its server."""
+    """A scene whose engine has found out about its server, if it is to `start`."""
     before = asyncio.all_tasks()
     server = ScriptedServer(*answers or [says("y")], pages=pages)
     await server.start()
@@ -263,7 +283,7 @@ async def scene(
         states.append(state)
         settled.set()
 
-    async def until(_: Deadline) -> None:
+    async def passed(_: Deadline) -> None:
         await deadline.wait()
 
     engine = ServerEngine(
@@ -271,11 +291,11 @@ async def scene(
         Known((*fim.sentinels(QWEN), "<|endoftext|>", "<eot>"), choose=fim.choose_template),
         on_state,
         clock=clock,
-        until=until,
+        until=passed,
     )
-    engine.start()
     try:
-        if ready:
+        if start:
+            engine.start()
             await asyncio.wait_for(settled.wait(), PATIENCE_S)
         yield Scene(server, engine, clock, states, deadline)
     finally:
@@ -284,3 +304,15 @@ async def scene(
         await server.stop()
     left = asyncio.all_tasks() - before
     assert not left, left
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the loop turn until something holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def text_of(scene_: Scene, expected: str) -> None:
+    """Wait until the engine has taken so much of the answer that is under way."""
+    await until(lambda: [f.answer.text for f in scene_.engine._flights.values()] == [expected])

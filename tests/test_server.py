@@ -15,7 +15,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from server_scene import BUDGET_MS, PATIENCE_S, SSE, Answer, Asked, Scene, says, scene
+from server_scene import (
+    BUDGET_MS,
+    PATIENCE_S,
+    SSE,
+    Asked,
+    Scene,
+    breaks,
+    says,
+    scene,
+    stalls,
+    text_of,
+    until,
+)
 
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine import server as server_module
@@ -35,38 +47,6 @@ def answering(scene: Scene, **more: Any) -> asyncio.Task[Generation]:
 
 async def ended(answer: asyncio.Task[Generation]) -> Generation:
     return await asyncio.wait_for(answer, PATIENCE_S)
-
-
-def stalls(*texts: str) -> Answer:
-    """Some text, and then nothing."""
-
-    async def answer(asked: Asked) -> None:
-        if texts:
-            asked.begin()
-        for text in texts:
-            asked.text(text)
-        await asyncio.Event().wait()
-
-    return answer
-
-
-def breaks(act: Callable[[Asked], None]) -> Answer:
-    async def answer(asked: Asked) -> None:
-        act(asked)
-
-    return answer
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0)
-
-
-async def text_of(scene: Scene, expected: str) -> None:
-    """Wait until the engine has taken so much of the answer that is under way."""
-    await until(lambda: [f.answer.text for f in scene.engine._flights.values()] == [expected])
 
 
 async def test_an_answer_is_taken_as_it_comes_and_the_prompt_is_the_models_own() -> None:

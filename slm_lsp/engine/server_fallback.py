@@ -42,11 +42,11 @@ async def pause(ms: float) -> None:
 
 
 class FallbackEngine:
-    """An Engine of two. `start` it within a running event loop."""
+    """An Engine of two. `start` it, and with it the server's, within a running event loop."""
 
     def __init__(
         self,
-        make_server: Callable[[OnState], ServerEngine],
+        server: ServerEngine,
         make_local: Callable[[OnState], Engine],
         translate: Translate,
         head_start_ms: float,
@@ -60,7 +60,8 @@ class FallbackEngine:
         self._closed = False
         self._told: EngineState | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server = make_server(lambda state: self._changed())
+        self._server = server
+        server.on_state = lambda state: self._changed()
 
     @property
     def state(self) -> EngineState:
@@ -130,6 +131,7 @@ class FallbackEngine:
         if self._local is None and not self._closed:
             self._told = None
             self._local = self._make_local(lambda state: self._changed())
+            self._changed()  # it may have said so while it was made
         return self._local
 
     # --- requests ---
