@@ -34,7 +34,9 @@ class Complaint(Exception):
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server's model, as far as it is known: what a body depends on. `ids` are the tokens of
-    the control texts that the server's own tokenizer knows, `start` those before any text."""
+    the control texts that the server's own tokenizer knows, `start` those before any text.
+    `penalizes`: unless told otherwise, the server makes what was written before less likely, which
+    no code can do with."""
 
     api: str
     model: str
@@ -42,6 +44,7 @@ class Served:
     ids: Mapping[str, int] = field(default_factory=dict)
     start: tuple[int, ...] = ()
     logprobs: bool = False
+    penalizes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ def _stops(prompt: Prompt, n_most: int = MAX_STOPS) -> list[str]:
 
 def _openai_body(served: Served, prompt: Prompt) -> Json:
     text = as_string(prompt.segments, prompt.heal, controls_of(served.template))
-    asked = {"logprobs": 1} if served.logprobs else {}
+    asked: Json = {"logprobs": 1} if served.logprobs else {}
+    if served.penalizes:
+        asked["repeat_penalty"] = 1.0
     return {**_basics(served, prompt), "prompt": text, **asked}
 
 
@@ -159,6 +164,7 @@ def _llama_basics(served: Served, prompt: Prompt) -> Json:
     return {
         "n_predict": prompt.max_tokens,
         "temperature": 0,
+        "repeat_penalty": 1.0,
         "stream": True,
         "cache_prompt": True,
         "stop": _stops(prompt, 16),
@@ -236,7 +242,12 @@ def _ollama_body(served: Served, prompt: Prompt) -> Json:
     else:
         sides = sides_as_text(as_sides(prompt.segments, prompt.heal))
         shape = {"prompt": sides.prefix + sides.typed, "suffix": sides.suffix or "\n"}
-    options = {"temperature": 0, "num_predict": prompt.max_tokens, "stop": _stops(prompt, 16)}
+    options = {
+        "temperature": 0,
+        "repeat_penalty": 1.0,
+        "num_predict": prompt.max_tokens,
+        "stop": _stops(prompt, 16),
+    }
     return {
         "model": served.model,
         **shape,

@@ -29,6 +29,9 @@ HOSTS = {
     "api.deepseek.com": "deepseek",
 }
 MAX_CTX = 131_072
+# What llama_cpp.server and LM Studio call the owner of their models. The first takes 1.1 for the
+# penalty of what was written before where it is told none (llama_cpp/server/types.py).
+PENALIZING = ("me", "organization_owner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ async def look_at(link: Link, settings: ServerSettings, known: Known) -> Found:
         metadata={"general.name": model},
     )
     template, notes = _template(api, settings, info, known)
-    served = Served(api, model, template, ids, start, APIS[api].tells)
+    penalizes = listed.get(model, {}).get("owned_by") in PENALIZING
+    served = Served(api, model, template, ids, start, APIS[api].tells, penalizes)
     return Found(served, _with_template(info, template), notes)
 
 
