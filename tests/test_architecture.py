@@ -23,9 +23,11 @@ RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
         *("servers", "server_check"),
+        *("models_cli", "models_named", "model_choice"),
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
         *("ready.session", "ready.warm"),
+        "tune.command",
     }
 )
 VALUES = frozenset({"types", "deadline"})
@@ -48,6 +50,8 @@ MAY_IMPORT = {
     "trace": {"deadline"},
     "deadline": set[str](),
     "config": set[str](),
+    "settings_file": {"config"},
+    "tune": {"engine", "registry", "config", *VALUES},
     "": set[str](),
 }
 # Imports that exist only for the type checker.
@@ -63,8 +67,9 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
-    "httpx2": ("slm_lsp/engine/server_link.py", "slm_lsp/registry/"),
     "keyring": ("slm_lsp/engine/server_settings.py",),
+    "huggingface_hub": ("slm_lsp/registry/hub.py",),
+    "httpx2": ("slm_lsp/registry/hub.py", "slm_lsp/registry/web.py", "slm_lsp/engine/server_link.py"),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

@@ -18,11 +18,13 @@ import pytest
 from completer_scene import BLOCK, Scene
 from test_completer_ahead import AT, BackgroundScene, cut_short
 
+from slm_lsp.completion import postprocess
 from slm_lsp.completion.completer import SHOWING_MS
 from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import Preparer
+from slm_lsp.context import excerpt
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.engine.base import EngineUnavailable
 from slm_lsp.types import Finish, Generation, Origin
@@ -61,6 +63,35 @@ async def test_what_is_shown_and_traced(
     assert line["syntax"] == state
     assert "syntax" in line["stages_ms"]
     assert scene.trace.rejects == ({} if shown else {"breaks_syntax": 1})
+
+
+async def test_the_place_is_looked_at_while_the_engine_writes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, excerpts = threading.Event(), []
+    around, look, filtered = excerpt.around, Preparer._look_around, postprocess.filtered
+
+    def counted(*given: Any) -> Any:
+        excerpts.append(given)
+        return around(*given)
+
+    def seen(*given: Any) -> None:
+        look(*given)
+        looked.set()
+
+    def behind_it(*given: Any) -> Any:
+        assert looked.wait(10)
+        return filtered(*given)
+
+    monkeypatch.setattr(excerpt, "around", counted)
+    monkeypatch.setattr(Preparer, "_look_around", seen)
+    monkeypatch.setattr(postprocess, "filtered", behind_it)
+    monkeypatch.setattr(Preparer, "_busy", lambda _: False)
+    for _ in range(2):  # the same place is looked at anew for each request
+        scene.engine.enqueue("y = 1\n    z = = 2")
+        assert text_of(await scene.complete(BLOCK)) == "y = 1"
+        looked.clear()
+    assert len(excerpts) == 2
 
 
 async def test_line_ends_are_the_documents(scene: Scene) -> None:

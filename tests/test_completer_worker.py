@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from completer_scene import BUDGET_MS, Scene, failing
 
+from slm_lsp.completion import postprocess
 from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import PARSE_SHARE, Preparer
@@ -234,3 +236,34 @@ def test_what_cannot_give_way_is_done_before_a_parse(monkeypatch: pytest.MonkeyP
     preparer._worker.submit(lambda: None).result()
     preparer.close()
     assert done == ["workspace", "parse", "index"]
+
+
+async def test_a_parse_gives_way_once_there_is_an_answer_to_look_at(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gave_way = threading.Event()
+    original = postprocess.filtered
+
+    def parse(preparer: Preparer, _: Any) -> None:
+        if wait_until(preparer._busy):
+            gave_way.set()
+
+    def filtered(*given: Any) -> Any:
+        # The check of the syntax is not asked for yet.
+        assert gave_way.wait(10)
+        return original(*given)
+
+    monkeypatch.setattr(Preparer, "_parse", parse)
+    monkeypatch.setattr(postprocess, "filtered", filtered)
+    scene.engine.enqueue("xs")
+    assert (await scene.complete()).completion is not None
+    assert scene.completer._preparer._busy() is False
+
+
+def wait_until(true: Callable[[], bool]) -> bool:
+    """Whether it came true; a test that goes wrong ends, too."""
+    for _ in range(200_000):
+        if true():
+            return True
+        time.sleep(0)  # lets the event loop's thread go on
+    return False

@@ -62,7 +62,12 @@ class Point:
         """The distance to another point."""
 '''
 TYPED = "        dx = self.x - other.x\n        dy = "
-ENDLESS = "NAMES = [\n" + "".join(f"    'name {i}',\n" for i in range(8)) + "    "
+# A block that the model goes on with until it may not: a line of a list would be over, and its
+# alternatives begun, before anybody could cancel it.
+ENDLESS = "def names():\n    names = []\n" + "".join(
+    f"    names.append('name {i}')\n" for i in range(8)
+)
+ENDLESS += "    "
 ALWAYS = {"session", "version", "trigger", "origin", "reject", "n_chars", "stages_ms", "request_ms"}
 ANSWERED = {"finish", "n_prompt", "n_cached", "n_predicted", "ttft_ms", "engine_ms", "want"}
 FIGURES = {"text", "origin", "finish", "reject", "model", "n_prompt", "n_cached"} | {
@@ -95,7 +100,7 @@ async def client(trace: Path, environment: dict[str, str]) -> AsyncIterator[Lang
     """A client as VS Code is one; its server has the model ready."""
     client = make_test_lsp_client()
     await client.start_io(sys.executable, *SERVE, "--trace", str(trace), env=environment)
-    limits = {"max_block_tokens": 150, "max_block_lines": 200}
+    limits = {"max_block_tokens": 400, "max_block_lines": 200}
     await client.initialize_session(
         lsp.InitializeParams(
             capabilities=client_capabilities("visual_studio_code"),

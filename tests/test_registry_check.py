@@ -6,6 +6,7 @@ Invariant: no network, no model file.
 from __future__ import annotations
 
 import logging
+import re
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_registry_specs import GOOD, write
 
+from slm_lsp.prompt import fim
+from slm_lsp.prompt.file_formats import FORMATS
 from slm_lsp.registry.location import (
     DiskLocation,
     HubLocation,
@@ -330,3 +333,20 @@ def test_the_users_folder_lies_beside_the_settings(
     write(user_folder(), SEVERAL)
     assert {"tiny", DEFAULT_MODEL} <= set(load_specs())
     assert find_spec("tiny").title == "Tiny"
+
+
+# --- the page for whoever writes an entry ---
+
+
+def test_the_entries_of_the_page_are_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    entry, own = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    before, _, after = entry.partition("[template]\n")
+    _, _, shape = after.partition("[shape]\n")
+    for text in (entry, f"{before}{own}[shape]\n{shape}"):
+        file = tmp_path / "my-model.toml"
+        file.write_text(text, encoding="utf-8")
+        assert check_file(file) == []
+    formats = {each.name for group in FORMATS.values() for each in group}
+    for name in (*fim.family_names(), *formats):
+        assert f"`{name}`" in page

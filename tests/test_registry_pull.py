@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from slm_lsp.registry import quantize, steps
-from slm_lsp.registry.listing import format_list
+from slm_lsp.registry.listing import format_list, rows
 from slm_lsp.registry.progress_bar import show_progress
 from slm_lsp.registry.pull import PullError, PullProgress, model_path, pull, state, verify
 from slm_lsp.registry.specs import (
@@ -171,7 +171,7 @@ def pip_sees_wheels(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leftovers(cache: Path) -> list[str]:
     """What a pull that failed left in the cache beside its lock."""
-    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".pull.lock")
+    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".locks")
 
 
 def check_refused(spec: ModelSpec, fake: FakeSteps, cache: Path, *says: str) -> None:
@@ -486,11 +486,24 @@ def test_a_crash_names_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_list_shows_each_quantization(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
     fake.pull(spec, cache)
-    assert format_list({"tiny": spec}, cache).splitlines() == [
-        "NAME  QUANTIZATION    SIZE  LICENCE  STATE",
-        "tiny  Q8_0 (default)  0 MB  MIT      ready",
-        "tiny  Q4_1            0 MB  MIT      absent",
+    listed = rows({"tiny": spec}, in_use="tiny", cache_dir=cache)
+    assert format_list(listed).splitlines() == [
+        "   NAME  PARAMS  LICENCE  SIZE  QUANTIZATIONS  STATE",
+        "*  tiny  ?       MIT      0 MB  Q8_0 Q4_1      ready",
     ]
+    assert format_list(listed, each_quantization=True).splitlines() == [
+        "   NAME  PARAMS  LICENCE  SIZE  QUANTIZATION    STATE",
+        "*  tiny  ?       MIT      0 MB  Q8_0 (default)  ready",
+        "*  tiny  ?       MIT      0 MB  Q4_1            not here",
+    ]
+
+
+def test_progress_without_a_known_end_is_one_line() -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as report:
+        for done_bytes in range(0, 400, 100):
+            report(PullProgress("download", done_bytes, 0))
+    assert stream.getvalue() == "download: size unknown\n"
 
 
 def test_plain_progress_is_a_line_a_quarter() -> None:

@@ -259,6 +259,19 @@ def test_a_stopped_parse_gives_the_old_tree_moved() -> None:
     check(trees.tree(snapshot(longer)), longer, "python")
 
 
+def test_nobody_waits_until_an_ended_parse_is_forgotten() -> None:
+    trees, n_stops = SyntaxTrees(), syntax._MAX_ENDED + 1
+    text = "def f(x):\n    return x\n" * 2000
+    for n in range(n_stops):
+        assert trees.tree(snapshot(f"{n}\n{text}", uri=f"file:///{n}"), stop=lambda: True) is None
+        # The next text is parsed by itself, in whichever way it is asked for.
+        assert trees.apart("python", b"x = 1\n") is not None
+        check(trees.tree(snapshot(f"x = {n}\n", uri="file:///a")), f"x = {n}\n", "python")
+        assert 0 < len(trees._ended) <= syntax._MAX_ENDED
+    trees.tidy()
+    assert not trees._ended
+
+
 @pytest.mark.parametrize(("n_lines", "is_parsed"), [(100, True), (4000, False)])
 def test_a_hurried_call_does_not_repeat_a_long_parse(n_lines: int, is_parsed: bool) -> None:
     asked = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from benchmarks.quality.problems import Problem
 from benchmarks.quality.scoring import Answer
-from slm_lsp.completion.preparing import SPARE_TOKENS
+from slm_lsp.completion.target import SPARE_TOKENS
 from slm_lsp.config import Config
 from slm_lsp.context.extract import extract
 from slm_lsp.context.syntax import SyntaxTrees

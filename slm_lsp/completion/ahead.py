@@ -19,8 +19,9 @@ from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.jobs import Jobs
 from slm_lsp.completion.outcome import Outcome
-from slm_lsp.completion.preparing import Kind, Prepared, Preparer, room_for
+from slm_lsp.completion.preparing import Preparer
 from slm_lsp.completion.reading import Reading
+from slm_lsp.completion.target import Kind, Prepared, room_for
 from slm_lsp.deadline import CancelToken
 from slm_lsp.types import (
     CompletionRequest,

@@ -62,9 +62,13 @@ def _levels(place: Place) -> set[int]:
     levels = {columns(above[-1])}
     if above[-1].rstrip().endswith((":", "{", "(", "[")):
         levels.add(columns(indent_of(above[-1]) + _unit(place)))
+    limit = min(levels)
     for line in reversed(above[:-1]):
-        if columns(line) < min(levels):
-            levels.add(columns(line))
+        if limit == 0:  # nothing is left of that, and the lines above may be many
+            break
+        if columns(line) < limit:
+            limit = columns(line)
+            levels.add(limit)
     return levels
 
 

@@ -77,6 +77,11 @@ class Place:
         """The lines above the cursor's that hold something."""
         return _filled_lines(self.before[: self.before.rfind("\n") + 1])
 
+    def keep_lines(self) -> None:
+        """Cut the text around into lines, which most filters ask for, ahead of them."""
+        _filled_lines(self.after[len(self.rest) :])
+        _filled_lines(self.before[: self.before.rfind("\n") + 1])
+
 
 @lru_cache(maxsize=8)
 def _filled_lines(text: str) -> tuple[str, ...]:

@@ -15,31 +15,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from slm_lsp.completion import collecting, lexical
 from slm_lsp.completion.anchors import Anchors, Chosen, Room
 from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.place import Place
+from slm_lsp.completion.target import Kind, Prepared, Target, is_empty, prompt_of, room_for
 from slm_lsp.completion.token_index import TokenIndex
 from slm_lsp.config import Config
-from slm_lsp.deadline import CancelToken, Deadline
-from slm_lsp.prompt import anchor, fim, plan
-from slm_lsp.prompt.budget import CHARS_PER_TOKEN
-from slm_lsp.prompt.plan import UNKNOWN, Speed
-from slm_lsp.prompt.redacted import without_secrets
-from slm_lsp.prompt.start import start_of
+from slm_lsp.deadline import Deadline
+from slm_lsp.prompt import anchor, fim
 from slm_lsp.trace import Span
 from slm_lsp.types import (
     CompletionContext,
     DocumentSnapshot,
     FimTemplate,
+    Finish,
     ModelInfo,
-    Prompt,
     Trigger,
     Unwanted,
     Want,
@@ -47,6 +44,7 @@ from slm_lsp.types import (
 
 if TYPE_CHECKING:
     from slm_lsp.completion.syntax_gate import Verdict
+    from slm_lsp.context.excerpt import Excerpt
     from slm_lsp.context.syntax import SyntaxTrees
     from slm_lsp.workspace.source import WorkspaceSource
 
@@ -58,45 +56,6 @@ T = TypeVar("T")
 # parse is caught up with while the engine works. In a file of 10,000 lines an edit that adds a
 # statement costs the parser 13 ms, and one that breaks the syntax up to 100 ms.
 PARSE_SHARE = 0.004
-# Room in the model's context for control tokens and for text denser than estimated.
-SPARE_TOKENS = 32
-
-
-class Kind(Enum):
-    """What a prompt is for: an answer `NOW`, reading `AHEAD` of one, or what would follow if
-    text that is only `SUPPOSED` stood in the document."""
-
-    NOW = auto()
-    AHEAD = auto()
-    SUPPOSED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to look, for whom: `model` None asks for no prompt. What is supposed is read without
-    a tree, so that the document's own stays. What is read ahead is read wherever it is."""
-
-    snapshot: DocumentSnapshot
-    offset: int
-    deadline: Deadline
-    cancel: CancelToken
-    model: ModelInfo | None
-    kind: Kind = Kind.NOW
-    speed: Speed = UNKNOWN
-    trigger: Trigger = Trigger.AUTOMATIC
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What the worker makes of a target; no prompt where nothing is wanted. `chosen` says
-    what the prompt is anchored to, and which KV sequence is its own; `others` are the prompts of
-    its anchors of other sizes. `has_tree`: texts for the place can be checked."""
-
-    context: CompletionContext
-    prompt: Prompt | None = None
-    chosen: Chosen | None = None
-    others: tuple[Prompt, ...] = ()
-    has_tree: bool = False
 
 
 class WorkerClosed(Exception):
@@ -124,6 +83,8 @@ class Preparer:
         self._anchors = Anchors() if anchored else None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
         self._template: tuple[ModelInfo, FimTemplate] | None = None
+        # A place, and what texts are tried in there.
+        self._around: tuple[tuple[DocumentSnapshot, int] | None, Excerpt | None] = (None, None)
         # Requests whose context is not extracted yet; what is only caught up with gives way.
         self._n_waiting = 0
 
@@ -142,6 +103,15 @@ class Preparer:
         Raises WorkerClosed.
         """
         return await self._waited(self._run(self._check, target, text, place), target.deadline)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """What is only caught up with gives way meanwhile: somebody is about to ask."""
+        self._n_waiting += 1
+        try:
+            yield
+        finally:
+            self._n_waiting -= 1
 
     def guess(self, snapshot: DocumentSnapshot, offset: int) -> asyncio.Future[str]:
         """Begin to look what the open files say of a place. Raises WorkerClosed."""
@@ -169,6 +139,11 @@ class Preparer:
         self._submit(self._index, snapshot)
         if self.workspace is not None:
             self._submit(self._advance, self.workspace)
+
+    def look_around(self, target: Target, prepared: Prepared) -> None:
+        """See what a text for a place will be held against, while there is none yet."""
+        if prepared.has_tree:
+            self._submit(self._look_around, (target, prepared.context))
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
@@ -244,9 +219,9 @@ class Preparer:
                 span.note(want=Want.NOTHING)
                 return Prepared(replace(context, want=Want.NOTHING, unwanted=Unwanted.EMPTY_FILE))
             n_typed = len(chosen.typed) if self._anchors is not None else None
-            prompt = _prompt(context, chosen, n_typed, template, config)
+            prompt = prompt_of(context, chosen, n_typed, template, config)
             others = tuple(
-                _prompt(context, replace(chosen, anchor=each), n_typed, template, config)
+                prompt_of(context, replace(chosen, anchor=each), n_typed, template, config)
                 for each in chosen.others
             )
         span.note(n_window=chosen.anchor.n_tokens, n_typed_chars=len(chosen.typed))
@@ -260,10 +235,23 @@ class Preparer:
         def stop() -> bool:
             return target.cancel.cancelled or target.deadline.expired()
 
-        trial = Trial.at(self._syntax(), target.snapshot, target.offset, stop)
+        where, near = self._around
+        known = near if where == (target.snapshot, target.offset) else None
+        trial = Trial.at(self._syntax(), target.snapshot, target.offset, stop, known)
         if trial is None:
             return syntax_gate.Verdict(text, syntax_gate.State.UNCHECKED)
         return syntax_gate.judge(text, place, trial)
+
+    def _look_around(self, seen: tuple[Target, CompletionContext]) -> None:
+        from slm_lsp.context.languages import language_of
+        from slm_lsp.context.trial import excerpt_at
+
+        target, context = seen
+        if not self._busy() and not target.cancel.cancelled:
+            snapshot, offset = target.snapshot, target.offset
+            self._around = (snapshot, offset), excerpt_at(self._syntax(), snapshot, offset)
+            language = language_of(context.language or snapshot.language)
+            Place.of(context, Finish.STOP, language).keep_lines()
 
     def _choose(
         self, context: CompletionContext, target: Target, template: FimTemplate, room: Room
@@ -288,6 +276,8 @@ class Preparer:
         return self._n_waiting > 0
 
     def _parse(self, snapshot: DocumentSnapshot) -> None:
+        if not self._busy():
+            self._syntax().tidy()
         self._syntax().tree(snapshot, self._busy)
 
     def _index(self, snapshot: DocumentSnapshot) -> None:
@@ -320,46 +310,6 @@ class Preparer:
         self.index.forget(uri)
         if self.workspace is not None:
             self.workspace.forget(uri)
-
-
-def room_for(target: Target, config: Config) -> Room:
-    """How much a prompt for a target may hold, given what the engine takes for a token."""
-    assert target.model is not None
-    n_ctx, speed = target.model.n_ctx, target.speed
-    # An eighth of the context and more for what is typed behind an anchor.
-    max_typed_chars = min(anchor.MAX_TYPED_CHARS, n_ctx * CHARS_PER_TOKEN // 5)
-    n_reserved = max_typed_chars // CHARS_PER_TOKEN + SPARE_TOKENS
-    n_room = n_ctx - max(config.max_line_tokens, config.max_block_tokens) - n_reserved
-    n_most = max(1, min(config.prompt_tokens, n_room))
-    remaining_ms = target.deadline.remaining_ms()
-    n_soon = plan.soon_tokens(n_most, speed, remaining_ms)
-    others = plan.other_sizes(n_most, n_soon, speed, remaining_ms)
-    return Room(plan.window_tokens(n_most, speed), n_soon, max_typed_chars, others)
-
-
-def is_empty(context: CompletionContext) -> bool:
-    """Whether a document says nothing: of that a model makes a scrap of prose. Only one that knows
-    a repository's format can begin a file by what other files hold."""
-    return all(not text or text.isspace() for text in (context.prefix, context.suffix))
-
-
-def _prompt(
-    context: CompletionContext,
-    chosen: Chosen,
-    n_typed: int | None,
-    template: FimTemplate,
-    config: Config,
-) -> Prompt:
-    block = context.want is Want.BLOCK or bool(context.opens)
-    max_tokens = config.max_block_tokens if block else config.max_line_tokens
-    anchored = anchor.shown(chosen.anchor, chosen.typed, context)
-    # The only way into a prompt: no secret gets to the engine, or to what it keeps on the disk.
-    anchored, n_shown = without_secrets(anchored, n_typed or 0)
-    n_typed = None if n_typed is None else n_shown
-    stop = fim.stop_rule(context, config.max_block_lines)
-    prompt = fim.build(template, anchored, stop, max_tokens, n_typed)
-    # By the document: what is blank there may not be to the anchor, and the other way round.
-    return replace(prompt, start=start_of(context))
 
 
 async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from slm_lsp.completion.answers import Answers
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.jobs import Jobs
-from slm_lsp.completion.preparing import Kind, Preparer
+from slm_lsp.completion.preparing import Preparer
+from slm_lsp.completion.target import Kind
 from slm_lsp.deadline import Cancelled, CancelToken
 from slm_lsp.prompt import budget, fim, plan
 from slm_lsp.types import (

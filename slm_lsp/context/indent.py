@@ -11,7 +11,8 @@ Threads: any; pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.lines import (
@@ -43,7 +44,7 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if previous is None:
         # A line of a comment whose beginning is missing is indented by that.
         return indent_of(following) if not begins(r"\*(?:\s|/|$)", following) else ""
-    unit = unit_of(language, [*above.split("\n"), *below])
+    unit = partial(_unit, language, above, below)  # of all lines; most places do not need it
     opened = ends(language.opener_end, previous.last)  # perhaps within brackets
     if language.blocks is Blocks.WORDS:
         # Its word opens the block, whatever a bracket in a pattern above seemed to.
@@ -55,7 +56,7 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if ends(language.continues, previous.last):
         before = above[: previous.start].rstrip()
         already = ends(language.continues, before[line_start(before, len(before)) :])
-        return previous.indent if already else previous.indent + unit
+        return previous.indent if already else previous.indent + unit()
     if language.blocks is Blocks.COLON:
         return indent_between(language, above, found, below, unit)
     if language.blocks in _BY_INDENTATION:
@@ -73,6 +74,10 @@ def infer_indent(language: Language, above: str, found: Scan, below: Sequence[st
     if item := group_of(language.item, previous.code) if language.item else None:
         return previous.indent + " " * len(item)
     return _statement(language, above, found, previous).indent
+
+
+def _unit(language: Language, above: str, below: Sequence[str]) -> str:
+    return unit_of(language, [*above.split("\n"), *below])
 
 
 def _by_indentation(
@@ -100,17 +105,17 @@ def _paragraph(language: Language, above: str, found: Scan) -> str | None:
     return None
 
 
-def _inside_block(language: Language, opener: Line, following: str, unit: str) -> str:
+def _inside_block(language: Language, opener: Line, following: str, unit: Callable[[], str]) -> str:
     """The indentation of the first line of a block."""
     if language.blocks in _BY_INDENTATION:
         # As far as indentation goes, items of a list may stand below what they belong to.
         listed = begins(language.divider, following) and bool(language.item)
         inside = columns(following) - columns(opener.indent)
-        if 0 < inside <= columns(unit) or (
+        if 0 < inside <= columns(unit()) or (
             listed and inside == 0 and not begins(language.divider, opener.code)
         ):
             return indent_of(following)
-    return opener.indent + unit
+    return opener.indent + unit()
 
 
 def _outer(language: Language, above: str, found: Scan, last: Line) -> Line | None:
@@ -164,7 +169,9 @@ def _brace_is_missing(language: Language, opener: str, following: str) -> bool:
     return not label and columns(following) <= columns(opener)
 
 
-def _inside_bracket(language: Language, above: str, found: Scan, following: str, unit: str) -> str:
+def _inside_bracket(
+    language: Language, above: str, found: Scan, following: str, unit: Callable[[], str]
+) -> str:
     at = found.brackets[-1]
     opener = above[line_start(above, at) :].split("\n", 1)[0]
     inner = [line for line in above[at:].split("\n")[1:] if line.strip()]
@@ -182,7 +189,7 @@ def _inside_bracket(language: Language, above: str, found: Scan, following: str,
     if language.blocks is Blocks.COLON and not hanging:
         own = indent_of(opener)
         return own + " " * (at + 1 - line_start(above, at) - len(own))
-    return indent_of(opener) + unit
+    return indent_of(opener) + unit()
 
 
 def _statement(language: Language, above: str, found: Scan, last: Line) -> Line:

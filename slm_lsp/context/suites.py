@@ -10,7 +10,7 @@ Threads: any; pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from slm_lsp.context.languages import Language
@@ -39,7 +39,7 @@ class _Gap:
     blocks: Sequence[Line]
     below: Sequence[str]
     n_blank: int
-    unit: str
+    unit: Callable[[], str]
 
     @property
     def following(self) -> str:
@@ -51,7 +51,7 @@ class _Gap:
 
 
 def indent_between(
-    language: Language, above: str, found: Scan, below: Sequence[str], unit: str
+    language: Language, above: str, found: Scan, below: Sequence[str], unit: Callable[[], str]
 ) -> str:
     """The indentation of a statement between two others, the upper opening no block."""
     lines = list(_to_top_level(lines_above(language, above, len(above), found)))
@@ -61,7 +61,7 @@ def indent_between(
     if n_blank >= _TOP_LEVEL_BLANK_LINES and not begun:
         return ""
     indent = lines[0].indent
-    outer = gap.blocks[0].indent if gap.blocks else indent.removesuffix(unit)
+    outer = gap.blocks[0].indent if gap.blocks else indent.removesuffix(unit())
     following = columns(gap.following)
     if following > columns(indent):
         # The line that opens the block below is the one that is missing.
@@ -119,7 +119,7 @@ def _before_dedent(gap: _Gap, indent: str) -> str:
         return indent_of(gap.following) if goes_with_next else indent
     if gap.n_blank > 0 and gap.adjacent:
         return indent_of(gap.following)
-    body = function.indent + gap.unit
+    body = function.indent + gap.unit()
     nested = columns(indent) > columns(body)
     return body if nested and (gap.n_blank > 0 or _accumulates(gap.lines, body)) else indent
 

@@ -43,6 +43,8 @@ HURRIED_REPORTS = 60
 # States of a query that are followed at once; the oldest are given up beyond.
 MAX_QUERY_STATES = 4_096
 _CHUNK_BYTES = 16_384
+# Parsers that are kept with what their ended parses left behind.
+_MAX_ENDED = 4
 _BINARY_HEAD = 8_000
 _PART = "\n"  # stands in no uri
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -79,6 +81,7 @@ class SyntaxTrees:
         self._parsers: dict[str, Parser | None] = {}
         self._parsed: OrderedDict[str, _Parsed] = OrderedDict()
         self._encoded = ("", b"")
+        self._ended: list[Parser] = []
 
     def source(self, text: str) -> bytes:
         """The text encoded; once, however many ask for it in turn."""
@@ -136,7 +139,12 @@ class SyntaxTrees:
     ) -> Tree | None:
         """The tree of a source that is no document's; None if `stop` ended the parse."""
         parser = self._parser(language)
-        return _run(parser, source, None, stop)[0] if parser is not None else None
+        if parser is None:
+            return None
+        tree, _ = _run(parser, source, None, stop)
+        if tree is None:
+            self._set_aside(language)
+        return tree
 
     def has_tree(self, uri: str) -> bool:
         """Whether a document has one."""
@@ -165,6 +173,8 @@ class SyntaxTrees:
             return stopped
 
         tree, n_reports = _run(parser, source, old, asked_to_stop)
+        if tree is None:
+            self._set_aside(snapshot.language)
         if tree is None and stopped:
             if hurried and known is not None:  # nor would the next such call have the time
                 known.n_reports = max(known.n_reports, HURRIED_REPORTS + 1)
@@ -187,6 +197,19 @@ class SyntaxTrees:
             apply_edit(moved, known.source, source, edit_between(known.source, source))
             known.moved = text, moved
         return known.moved[1]
+
+    def tidy(self) -> None:
+        """Let go of what ended parses left behind; in a large file that takes milliseconds."""
+        self._ended.clear()
+
+    def _set_aside(self, language_id: str) -> None:
+        """Leave a parser whose parse was ended, and would be resumed with the next text, to `tidy`:
+        somebody may be waiting just for that parse to end."""
+        if len(self._ended) == _MAX_ENDED:
+            self.tidy()
+        parser = self._parsers.pop(language_of(language_id).name)
+        if parser is not None:
+            self._ended.append(parser)
 
     def _parser(self, language_id: str) -> Parser | None:
         language = language_of(language_id)
@@ -212,7 +235,11 @@ def parser_of(language: Language) -> Parser | None:
 
 def parse(parser: Parser, source: bytes, stop: Callable[[], bool] | None = None) -> Tree | None:
     """The tree of a source by itself; None if it is too much work, or was stopped."""
-    return _run(parser, source, None, stop)[0]
+    tree, _ = _run(parser, source, None, stop)
+    if tree is None:
+        # An ended parse would otherwise be resumed with the next text.
+        parser.reset()
+    return tree
 
 
 def matches(tree: Tree, language: Language, query: str) -> Iterator[Mapping[str, list[Node]]]:
@@ -294,7 +321,8 @@ def _inside_code_point(source: bytes, at: int) -> bool:
 def _run(
     parser: Parser, source: bytes, old: Tree | None, stop: Callable[[], bool] | None
 ) -> tuple[Tree | None, int]:
-    """The tree, None if the parse was ended, and how often the parser reported."""
+    """The tree, None if the parse was ended, and how often the parser reported. After an ended
+    parse the parser has to be reset or given up."""
     reports = 0
 
     def read(at: int, _point: object) -> bytes:
@@ -310,8 +338,6 @@ def _run(
             return parser.parse(read, progress_callback=ended), reports
         return parser.parse(read, old, progress_callback=ended), reports
     except ValueError:
-        # An ended parse would otherwise be resumed with the next text.
-        parser.reset()
         return None, reports
 
 

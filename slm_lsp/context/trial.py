@@ -44,6 +44,17 @@ class Look:
     in_line: bool
 
 
+def excerpt_at(
+    trees: SyntaxTrees, snapshot: DocumentSnapshot, offset: int
+) -> excerpt.Excerpt | None:
+    """What texts at a place are tried in; None where the document has no tree."""
+    found = trees.moved(snapshot)
+    if found is None:
+        return None
+    tree, source = found
+    return excerpt.around(tree, source, byte_offset(snapshot.text, offset))
+
+
 class Trial:
     """Tries texts at one place."""
 
@@ -68,14 +79,11 @@ class Trial:
         snapshot: DocumentSnapshot,
         offset: int,
         stop: Callable[[], bool],
+        near: excerpt.Excerpt | None = None,
     ) -> Trial | None:
-        """A trial at a place; None where the document has no tree."""
-        found = trees.moved(snapshot)
-        if found is None:
-            return None
-        tree, source = found
-        near = excerpt.around(tree, source, byte_offset(snapshot.text, offset))
-        return cls(trees, language_of(snapshot.language), near, stop)
+        """A trial at a place, whose excerpt may be known; None where the document has no tree."""
+        near = near or excerpt_at(trees, snapshot, offset)
+        return cls(trees, language_of(snapshot.language), near, stop) if near else None
 
     def look(self, text: str) -> Look | None:
         """Try a text; None once nothing more may be parsed. Raises Stopped."""

@@ -29,6 +29,9 @@ MAX_KEY_BYTES = 65_535  # the format's own limit
 MAX_KEPT_BYTES = 1 << 20  # of a text; longer ones are read past
 MAX_KEPT_TEXTS_BYTES = 64 << 20
 MAX_SPECIALS = 65_536
+# Texts and lists within lists, all together: those are read one by one. The largest vocabularies
+# have 260,000 tokens and 520,000 merges.
+MAX_ITEMS = 1 << 22
 MAX_DIMENSIONS = 4
 MAX_NESTING = 4
 
@@ -97,6 +100,7 @@ class _Reader:
         self._size_bytes = size_bytes
         self._left = size_bytes
         self._kept_bytes = 0
+        self._n_items = 0
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
         self._texts: list[str] = []
@@ -152,7 +156,7 @@ class _Reader:
 
     def _array(self, key: str, depth: int) -> None:
         if depth >= MAX_NESTING:
-            raise GgufError(f"lists in lists in its key {key!r}, too deep")
+            raise GgufError(f"lists within lists in its key {key!r}: too deep")
         item, count = self._number("<I"), self._number("<Q")
         if depth == 0:
             self._lengths[key] = count
@@ -160,12 +164,16 @@ class _Reader:
         smallest = {STRING: 8, ARRAY: 12}.get(item) or struct.calcsize(self._form(item))
         if count > self._left // smallest:
             raise GgufError(f"its key {key!r} claims {count} items, more than the file holds")
+        is_types = key == TOKEN_TYPES and item in (4, 5) and depth == 0
+        self._n_items += count if is_types or item in (STRING, ARRAY) else 0
+        if self._n_items > MAX_ITEMS:
+            raise GgufError(f"its key {key!r} has {count} items, more than any model has")
         if item == ARRAY:
             for _ in range(count):
                 self._array(key, depth + 1)
         elif item == STRING:
             self._text_items(count, kept=key == TOKENS and depth == 0)
-        elif key == TOKEN_TYPES and item in (4, 5) and depth == 0:
+        elif is_types:
             self._types = struct.unpack(f"<{count}i", self._bytes(4 * count))
         else:
             self._skip(count * smallest)

@@ -119,6 +119,8 @@ def clamp(text: str, offset: int) -> int:
 
 def byte_offset(text: str, offset: int) -> int:
     """Offset in the UTF-8 encoding of `text`, where a lone surrogate takes 3 bytes."""
+    if text.isascii():  # which Python knows of each text
+        return max(0, min(offset, len(text)))
     return n_units(text[: max(0, offset)], Encoding.UTF8)
 
 

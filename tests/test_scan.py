@@ -1,0 +1,52 @@
+"""The scanner: brackets that need no look are found like all others.
+
+Owns: the law that skipping whole pairs of brackets changes nothing of what is found.
+
+Invariant: held against the same scanner without that. Threads: the caller's.
+"""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slm_lsp.context import scan as scanning
+from slm_lsp.context.languages import Language, language_of
+from slm_lsp.context.scan import Literal, Scan, scan
+
+LANGUAGES = ["python", "javascript", "rust", "lua", "ruby", "html", "shellscript", "markdown", "?"]
+# What may stand between brackets and matter, with brackets around it half the time.
+MARKS = [*"\"'`#$\\\n x", "'''", '"""', "//", "/*", "*/", "--", "[[", "]]", "<!--", "-->", "(", ")"]
+PAIRS = st.sampled_from(["()", "[]", "{}"])
+TEXTS = st.recursive(
+    st.lists(st.sampled_from(MARKS), max_size=3).map("".join),
+    lambda inner: st.builds("{0[0]}{1}{0[1]}{2}".format, PAIRS, inner, inner),
+    max_leaves=6,
+)
+
+
+def without_pairs(language: Language, text: str) -> Scan:
+    """What is found if each bracket is looked at."""
+    with (
+        mock.patch.object(scanning, "_pairs", return_value=()),
+        mock.patch.object(scanning, "_pattern", scanning._pattern.__wrapped__),
+    ):
+        return scan(language, text)
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+@given(TEXTS)
+def test_pairs_change_nothing(name: str, text: str) -> None:
+    language = language_of(name)
+    assert scan(language, text) == without_pairs(language, text)
+
+
+def test_pairs_are_skipped() -> None:
+    python = language_of("python")
+    text = "a(b)[c] = {}  # (\nd("
+    assert scan(python, text) == Scan(Literal.CODE, (len(text) - 1,), (), ((14, 17),))
+    found = [match.group() for match in scanning._pattern(python).finditer(text)]
+    assert found == ["(b)", "[c]", "{}", "# (", "("]
