@@ -259,6 +259,13 @@ def _add_doctor(commands: Commands) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of a model, path of a GGUF file, or a location")
     parser.add_argument("--quantization", help="which quantization of the model")
+    parser.add_argument(
+        "--library",
+        choices=("llama.cpp", "ctransformers"),
+        help="what runs the model (default: llama.cpp)",
+    )
+    parser.add_argument("--model-type", help="family of an older (GGML) file, for ctransformers")
+    parser.add_argument("--gpu-layers", type=int, help="layers on the GPU; -1: all (default: 0)")
     parser.add_argument("--threads", type=int, help="threads for generating")
     parser.add_argument("--batch-threads", type=int, help="threads for reading prompts")
     parser.add_argument("--trace", metavar="FILE", help="append one JSON line a request")

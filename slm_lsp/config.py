@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 ENV_PREFIX = "SLM_LSP_"
+# Names that `engine.ctransformers_load` knows (a test holds them together).
+GGML_FAMILIES = ("starcoder", "santacoder", "gpt_bigcode", "gptj", "codegen", "mpt", "replit")
 
 
 def usable_cores() -> int:
@@ -57,6 +59,17 @@ class Config:
 
     model: str = _setting("", "name of a model, or path of a GGUF file; empty: the default")
     quantization: str = _setting("", "which quantization of the model; empty: its default")
+    library: str = _setting(
+        "llama.cpp",
+        "what runs the model: llama.cpp, or for older files ctransformers",
+        choices=("llama.cpp", "ctransformers"),
+    )
+    model_type: str = _setting(
+        "",
+        "family of an older (GGML) file, for ctransformers; empty: the one that it fits",
+        choices=("", *GGML_FAMILIES),
+    )
+    gpu_layers: int = _setting(0, "layers on the GPU, by llama.cpp; -1: all", -1, 1000)
     automatic_budget_ms: float = _setting(250.0, "time to answer while typing", 10, 60_000)
     invoked_budget_ms: float = _setting(1500.0, "time to answer when asked for", 10, 600_000)
     max_line_tokens: int = _setting(48, "longest completion of a line", 1, 1024)

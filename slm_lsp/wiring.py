@@ -1,6 +1,6 @@
 """Which parts make an engine: the one place that knows them all.
 
-Owns: the way from a Config to a Scheduler around a LlamaDecoder, with the model obtained
+Owns: the way from a Config to a Scheduler around a Decoder, with the model obtained
 first where it is missing; and to the daemon that runs such a Scheduler in a process of its own.
 
 Invariant: nothing native is imported and nothing is fetched before `load_decoder` runs,
@@ -51,7 +51,8 @@ def looks_like_path(model: str) -> bool:
     """Whether `--model` names a file rather than an entry of the registry or a location."""
     from slm_lsp.registry.naming import kind_of
 
-    return kind_of(model) == "path"
+    # Older files, which ctransformers reads.
+    return model.endswith((".ggml", ".bin")) or kind_of(model) == "path"
 
 
 def obtain(config: Config, progress: Callable[[PullProgress], None] | None = None) -> ModelFile:
@@ -126,14 +127,32 @@ def _entry(config: Config, progress: Callable[[PullProgress], None] | None) -> M
 
 def load_decoder(config: Config, report: Report) -> Decoder:
     """Obtain and load the configured model. Raises ModelLoadError."""
-    from slm_lsp.engine.llama import LlamaDecoder
 
     def progress(step: PullProgress) -> None:
         done = step.done_bytes / step.total_bytes if step.total_bytes else None
         report(f"{step.stage} the model", done)
 
+    if config.library == "ctransformers" and config.gpu_layers:
+        raise ModelLoadError(
+            "gpu_layers is for llama.cpp; ctransformers runs on the processor here: "
+            "set gpu_layers = 0, or library = llama.cpp"
+        )
     model = obtain(config, progress)
     report(f"load {model.name}", None)
+    if config.library == "ctransformers":
+        from slm_lsp.engine.ctransformers import CTransformersDecoder
+
+        return CTransformersDecoder(
+            model.path,
+            model.name,
+            template=model.template,
+            n_ctx=config.context_tokens,
+            n_threads=config.n_threads,
+            n_threads_batch=config.n_threads_batch,
+            model_type=config.model_type,
+        )
+    from slm_lsp.engine.llama import LlamaDecoder
+
     return LlamaDecoder(
         model.path,
         model.name,
@@ -141,6 +160,7 @@ def load_decoder(config: Config, report: Report) -> Decoder:
         n_ctx=config.context_tokens,
         n_threads=config.n_threads,
         n_threads_batch=config.n_threads_batch,
+        n_gpu_layers=config.gpu_layers,
     )
 
 
@@ -156,6 +176,13 @@ def start_local(config: Config, on_state: OnState, on_progress: Report) -> Engin
     if config.engine == "daemon":
         return start_remote(config, on_state, on_progress)
     return start_inproc(config, on_state, on_progress, keeps_kv=True)
+
+
+def rates_folder(config: Config, folder: Path) -> Path:
+    """Where measured rates are kept: what runs a model, and on what, is as good as another one."""
+    if config.library != "llama.cpp":
+        return folder / config.library
+    return folder / f"gpu{config.gpu_layers}" if config.gpu_layers else folder
 
 
 def start_inproc(
@@ -183,8 +210,9 @@ def start_inproc(
     scheduler = Scheduler(
         load,
         on_state=on_state,
-        rates_folder=rates_file.default_folder(),
-        drafts=config.drafts == "on",
+        rates_folder=rates_folder(config, rates_file.default_folder()),
+        # ctransformers has a step's last logits only: a draft would cost what it is to save.
+        drafts=config.drafts == "on" and config.library == "llama.cpp",
         kv_folder=folder if keeps_kv and config.keep_kv == "on" else None,
     )
     scheduler.start()
@@ -222,7 +250,10 @@ def start_server(config: Config, on_state: OnState, on_progress: Report) -> Engi
 # --- the daemon ---
 
 # The settings that a daemon's engine depends on; whoever has others needs another daemon.
-SHAPING = ("context_tokens", "threads", "batch_threads", "drafts", "keep_kv")
+SHAPING = (
+    *("library", "model_type", "gpu_layers"),
+    *("context_tokens", "threads", "batch_threads", "drafts", "keep_kv"),
+)
 PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
 
 
