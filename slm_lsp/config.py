@@ -87,6 +87,24 @@ class Config:
     daemon_idle_minutes: float = _setting(
         30.0, "time without a request after which the daemon ends", 0.01, 10_080
     )
+    server_url: str = _setting("", "a server of yours that is asked instead; empty: none")
+    server_api: str = _setting(
+        "auto",
+        "how that server is spoken to",
+        choices=("auto", "openai", "llama", "infill", "ollama", "mistral", "deepseek"),
+    )
+    server_model: str = _setting("", "which of the server's models; empty: its first")
+    server_template: str = _setting(
+        "", "registry entry or family whose prompts the server's model takes; empty: found out"
+    )
+    server_key_variable: str = _setting(
+        "SLM_LSP_SERVER_KEY", "environment variable with the server's key; else the keyring's"
+    )
+    server_insecure: str = _switch(False, "allow a server without TLS at a private address")
+    server_fallback: str = _switch(True, "ask the local model where the server is late or broken")
+    server_head_start_ms: float = _setting(
+        120.0, "time the server has to begin before the local model does", 0, 60_000
+    )
     reuse: str = _switch(True, "answer from what was shown before while it is typed")
     anchors: str = _switch(True, "keep a prompt as it was read, and put what is typed behind it")
     carry_on: str = _switch(True, "finish in the background what the deadline cut")

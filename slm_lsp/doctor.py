@@ -45,6 +45,11 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """All checks, in the order in which they depend on each other."""
+    if config.server_url:
+        server = _guarded("server", lambda: _server(config))
+        if config.server_fallback == "off":
+            return [_guarded("python", _python), server]
+        return [server, *examine(dataclasses.replace(config, server_url=""))]
     native = _guarded("llama.cpp", _llama_cpp)
     findings = [
         _guarded("python", _python),
@@ -163,6 +168,14 @@ def _daemons() -> Finding:
     silent = [f"`kill -9 {each.pid}`" for each in found if each.trouble]
     lines = "; ".join(each.line() for each in found) or "none runs"
     return Finding("daemon", not silent, lines, " and ".join(silent))
+
+
+def _server(config: Config) -> Finding:
+    """Whether the user's server is there, has the model, and answers in time."""
+    from slm_lsp.server_check import check
+
+    ok, found, advice = check(config)
+    return Finding("server", ok, found, advice)
 
 
 def _model(config: Config, found: list[ModelFile]) -> Finding:

@@ -165,6 +165,13 @@ def load_decoder(config: Config, report: Report) -> Decoder:
 
 def start_engine(config: Config, on_state: OnState, on_progress: Report) -> Engine:
     """The engine that the settings ask for; its model is loading."""
+    if config.server_url:
+        return start_server(config, on_state, on_progress)
+    return start_local(config, on_state, on_progress)
+
+
+def start_local(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """The engine on this machine."""
     if config.engine == "daemon":
         return start_remote(config, on_state, on_progress)
     return start_inproc(config, on_state, on_progress, keeps_kv=True)
@@ -209,6 +216,34 @@ def start_inproc(
     )
     scheduler.start()
     return scheduler
+
+
+# --- a server of the user's own ---
+
+
+def start_server(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """An engine on the server that the settings name, with the local one behind it if wanted."""
+    from slm_lsp.engine.server import ServerEngine
+    from slm_lsp.engine.server_fallback import FallbackEngine
+    from slm_lsp.servers import settings_of, translate, what_is_known
+
+    try:
+        settings, known = settings_of(config), what_is_known()
+    except ModelLoadError as error:
+        return Unreachable(str(error), on_state)
+    if config.server_fallback == "off":
+        alone = ServerEngine(settings, known, on_state, on_progress)
+        alone.start()
+        return alone
+    engine = FallbackEngine(
+        ServerEngine(settings, known, on_progress=on_progress),
+        lambda told: start_local(config, told, on_progress),
+        translate(config),
+        config.server_head_start_ms,
+        on_state,
+    )
+    engine.start()
+    return engine
 
 
 # --- the daemon ---
