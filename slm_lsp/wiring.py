@@ -51,8 +51,7 @@ def looks_like_path(model: str) -> bool:
     """Whether `--model` names a file rather than an entry of the registry or a location."""
     from slm_lsp.registry.naming import kind_of
 
-    # Older files, which ctransformers reads.
-    return model.endswith((".ggml", ".bin")) or kind_of(model) == "path"
+    return kind_of(model) == "path"
 
 
 def obtain(config: Config, progress: Callable[[PullProgress], None] | None = None) -> ModelFile:

@@ -69,7 +69,11 @@ ONLY_IN = {
     ),
     "keyring": ("slm_lsp/engine/server_settings.py",),
     "huggingface_hub": ("slm_lsp/registry/hub.py",),
-    "httpx2": ("slm_lsp/registry/hub.py", "slm_lsp/registry/web.py", "slm_lsp/engine/server_link.py"),
+    "httpx2": (
+        "slm_lsp/registry/hub.py",
+        "slm_lsp/registry/web.py",
+        "slm_lsp/engine/server_link.py",
+    ),
     "ctransformers": ("slm_lsp/engine/ctransformers_load.py",),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
