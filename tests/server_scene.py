@@ -68,9 +68,9 @@ class Asked:
     def event(self, said: Json) -> None:
         self.chunk(f"data: {json.dumps(said)}\n\n")
 
-    def end(self, reason: str = "stop") -> None:
+    def end(self, reason: str = "stop", **more: Any) -> None:
         """The server's own end of the text."""
-        self.text("", finish_reason=reason)
+        self.text("", finish_reason=reason, **more)
         self.chunk("data: [DONE]\n\n")
         self.writer.write(b"0\r\n\r\n")
 

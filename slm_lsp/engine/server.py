@@ -341,6 +341,10 @@ class ServerEngine:
 
     def _broke(self, flight: Flight, error: Trouble | Complaint) -> None:
         said = self._said(error)
+        if isinstance(error, Trouble) and error.is_too_long:
+            self._breaker.succeeded()
+            flight.end(PromptError(f"{said}: prompt and answer do not fit"))
+            return
         wait_ms = error.wait_ms if isinstance(error, Trouble) else 0.0
         log.warning("%s", said)
         self._breaker.failed(said, wait_ms=wait_ms)

@@ -56,7 +56,7 @@ class Answer:
             self.last_ms = now_ms
             self._raw += piece.text
             self._all_told = self._all_told and bool(piece.tokens)
-            self._tokens.extend(piece.tokens)
+        self._tokens.extend(piece.tokens)
         if piece.n_prompt or piece.decode_ms:
             self.piece = piece
         self.finish = self._finish(piece)

@@ -50,6 +50,12 @@ class Trouble(Exception):
         super().__init__(said)
         self.retriable, self.wait_ms, self.status = retriable, wait_ms, status
 
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the server refuses the prompt for its length: llama.cpp's, vLLM and OpenAI all
+        name the context then."""
+        return self.status in (400, 413) and "context" in str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
