@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from slm_lsp.deadline import FakeClock
 from slm_lsp.engine import server_settings
 from slm_lsp.engine.base import PromptError
-from slm_lsp.engine.breaker import FIRST_OPEN_MS, LAST_OPEN_MS, LATE_OPEN_MS, PATIENCE, Breaker
+from slm_lsp.engine.breaker import (
+    FIRST_OPEN_MS,
+    LAST_OPEN_MS,
+    LATE_OPEN_MS,
+    LATE_PATIENCE,
+    PATIENCE,
+    Breaker,
+)
 from slm_lsp.engine.server_apis import APIS, Served, begin_grammar, controls_of
 from slm_lsp.engine.server_settings import Key, ServerRefused, base_url, check_host, find_key
 from slm_lsp.engine.server_stream import Events, Form, GarbledAnswer
@@ -280,7 +287,7 @@ def test_one_success_closes_it_and_a_request_taken_back_decides_nothing() -> Non
     assert breaker.allows()
     breaker.succeeded()
     assert (breaker.is_open, breaker.reason, breaker.retry_in_ms()) == (False, "", 0.0)
-    for _ in range(PATIENCE - 1):
+    for _ in range(LATE_PATIENCE - 1):
         breaker.failed("late", late=True)
     breaker.succeeded()
     breaker.failed("late", late=True)
@@ -290,7 +297,7 @@ def test_one_success_closes_it_and_a_request_taken_back_decides_nothing() -> Non
 def test_lateness_is_forgiven_soon() -> None:
     clock = FakeClock()
     breaker = Breaker(clock)
-    for _ in range(20):
+    for _ in range(20 + LATE_PATIENCE):
         clock.advance(breaker.retry_in_ms())
         assert breaker.allows()
         breaker.failed("late", late=True)

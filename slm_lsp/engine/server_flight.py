@@ -26,7 +26,7 @@ from slm_lsp.types import Finish, GenerationRequest
 # Of a request's time, so much must be left for it to be sent once more.
 RETRY_SHARE = 0.5
 # How long the end of an answer that is complete may take.
-DRAIN_PATIENCE_S = 2.0
+DRAIN_PATIENCE_S, MAX_DRAINED = 2.0, 8
 # How APIs call what they are asked for beside the text.
 LOGPROBS = ("logprobs", "n_probs")
 # A server may say so in many ways that it does not give them.
@@ -98,6 +98,8 @@ def _again(flight: Flight, way: Way, trouble: Trouble, body: Json) -> Json | Non
 async def _stream(flight: Flight, way: Way, body: Json) -> None:
     async with way.link.stream(way.api.path, body) as objects:
         async for found in objects:
+            # What has been received already is taken without a wait, and the deadline needs a turn.
+            await asyncio.sleep(0)
             piece, had_begun = way.api.read(found), flight.answer.begun
             complete = flight.answer.add(piece, way.clock.now_ms())
             if flight.answer.begun and not had_begun:
@@ -115,7 +117,7 @@ async def _stream(flight: Flight, way: Way, body: Json) -> None:
 
 async def _drain(objects: AsyncIterator[Json]) -> None:
     """Read what follows; what is wrong with it matters to nobody."""
-    with contextlib.suppress(Trouble, TimeoutError):
+    with contextlib.suppress(Trouble, TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(DRAIN_PATIENCE_S):
-            async for _ in objects:
-                pass
+            for _ in range(MAX_DRAINED):
+                await anext(objects)
