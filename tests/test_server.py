@@ -10,9 +10,9 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from server_scene import (
@@ -34,6 +34,10 @@ from slm_lsp.engine import server as server_module
 from slm_lsp.engine.base import EngineUnavailable, PromptError, Superseded
 from slm_lsp.engine.breaker import LATE_OPEN_MS, LATE_PATIENCE
 from slm_lsp.engine.server import ServerEngine
+from slm_lsp.engine.server_answer import Answer
+from slm_lsp.engine.server_apis import APIS
+from slm_lsp.engine.server_flight import Flight, Way, bring
+from slm_lsp.engine.server_link import Link
 from slm_lsp.engine.server_look import Known
 from slm_lsp.engine.server_settings import ServerSettings
 from slm_lsp.types import EngineState, Finish, Generation, Priority, Special, StopRule, Text
@@ -180,6 +184,37 @@ async def test_a_flood_leaves_the_deadline_its_turn_and_has_an_end() -> None:
         await until(lambda: any(f.answer.begun for f in s.engine._flights.values()))
         s.pass_deadline()
         assert (await ended(answer)).finish is Finish.DEADLINE
+
+
+class Buffered:
+    """A link over which all has come already, so that nothing of it is waited for."""
+
+    def __init__(self, n_pieces: int) -> None:
+        self.n_left = n_pieces
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[Any]]:
+        yield self._objects()
+
+    async def _objects(self) -> AsyncIterator[Any]:
+        while self.n_left:
+            self.n_left -= 1
+            yield {"choices": [{"text": "x"}]}
+
+
+async def test_what_has_come_already_is_taken_in_turns() -> None:
+    link = Buffered(1000)
+    async with scene() as s:
+        request = s.request(max_tokens=10**6)
+        flight = Flight(request, Answer(request.prompt), 0.0)
+        way = Way(cast(Link, link), APIS["openai"], s.clock, lambda: None, lambda: None)
+        task = asyncio.create_task(bring(flight, way, {}))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert link.n_left > 900
 
 
 # --- who makes way ---

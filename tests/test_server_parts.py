@@ -94,6 +94,13 @@ def test_no_file_forges_a_control_text_among_tokens(
     assert "".join(part for part in mixed if isinstance(part, str)) == "".join(texts) + prompt.heal
 
 
+def test_texts_side_by_side_make_no_control_text_together() -> None:
+    segments = (Text("<|fim_"), Text("suf"))
+    assert as_string(segments, "fix|>", controls_of(QWEN)) == "< |fim_suffix|>"
+    with pytest.raises(PromptError, match="run together"):
+        as_string((Text("<"), Special("|fim_suffix|>")), "", controls_of(QWEN))
+
+
 def test_ordinary_source_is_sent_as_it_is() -> None:
     text = "if a < b and c[0] > d: return Vec<String>()  # <div> [x] <T>"
     assert as_string((Text(text),), "", controls_of(QWEN)) == text
