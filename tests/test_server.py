@@ -177,7 +177,7 @@ async def test_a_flood_leaves_the_deadline_its_turn_and_has_an_end() -> None:
 
     async with scene(floods) as s:
         found = await ended(answering(s, max_tokens=20))
-        assert (found.text, found.finish) == ("x" * 20, Finish.LENGTH)
+        assert (found.text, found.finish) == ("x" * 21, Finish.LENGTH)
         answer = answering(s, max_tokens=10**9)
         await s.server.next()
         await s.server.next()

@@ -27,8 +27,8 @@ from slm_lsp.types import Finish, GenerationRequest
 RETRY_SHARE = 0.5
 # How long the end of an answer that is complete may take.
 DRAIN_PATIENCE_S, MAX_DRAINED = 2.0, 8
-# How APIs call what they are asked for beside the text.
-LOGPROBS = ("logprobs", "n_probs")
+# What a server may be asked for beside the text.
+LOGPROBS = "logprobs"
 # A server may say so in many ways that it does not give them.
 REFUSALS = (400, 422, 500, 501)
 
@@ -86,10 +86,9 @@ def _again(flight: Flight, way: Way, trouble: Trouble, body: Json) -> Json | Non
     """What to send once more; None where that is of no use."""
     if flight.answer.begun or flight.outcome.done():
         return None
-    asked = [name for name in LOGPROBS if name in body]
-    if asked and trouble.status in REFUSALS:
+    if LOGPROBS in body and trouble.status in REFUSALS:
         way.on_no_logprobs()
-        return {name: value for name, value in body.items() if name not in LOGPROBS}
+        return {name: value for name, value in body.items() if name != LOGPROBS}
     in_time = flight.request.deadline.remaining_ms() >= RETRY_SHARE * flight.budget_ms
     # A server that names a time is not asked before it, and hardly any is this short.
     return body if trouble.retriable and not trouble.wait_ms and in_time else None
