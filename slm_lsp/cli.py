@@ -348,14 +348,17 @@ def _tune(options: argparse.Namespace) -> int:
 
     from slm_lsp.tune.command import Options, tune
 
+    config = _config_or_warn(options)
     asked = Options(
         models=tuple(options.models),
         quick=options.quick,
         json_file=Path(options.json) if options.json else None,
         plot_file=Path(options.plot) if options.plot else None,
         write=options.write,
+        # A wrong one is not taken, which has been said.
+        budget_ms=config.automatic_budget_ms if options.automatic_budget_ms else None,
     )
-    return tune(_config_or_warn(options), asked)
+    return tune(config, asked)
 
 
 def _stats(options: argparse.Namespace) -> int:

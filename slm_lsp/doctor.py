@@ -180,8 +180,12 @@ def _server(config: Config) -> Finding:
 
 def _model(config: Config, found: list[ModelFile]) -> Finding:
     """Whether there is a model file; puts it into `found` if so."""
+    from slm_lsp.registry.progress_bar import show_progress
+
     try:
-        model = obtain(config)
+        # It may be gigabytes that have to be fetched.
+        with show_progress() as progress:
+            model = obtain(config, progress)
         check_file(model.path)
         size = model.path.stat().st_size
     except (ModelLoadError, OSError) as error:
@@ -221,8 +225,8 @@ def _speed(config: Config, model: ModelFile) -> Finding:
 
 def _speed_advice(config: Config) -> str:
     advice = (
-        f"{config.automatic_budget_ms:g} ms are short for this model: raise "
-        "automatic_budget_ms, or choose a smaller model or quantization"
+        f"{config.automatic_budget_ms:g} ms are short for this model: `slm-lsp tune` finds one "
+        "that keeps them, or raise automatic_budget_ms"
     )
     n_busy = psutil.getloadavg()[0]
     if n_busy >= usable_cores():
