@@ -32,7 +32,7 @@ from slm_lsp.types import EngineState, GenerationRequest, Prompt, Text
 
 KINDS = ("stalls", "drips", "silent", "slow-headers", "floods", "breaks")
 GOAL_MS = 25.0
-PROMPT = Prompt((Text("def f(x):\n    return x\n" * 40),), max_tokens=256)
+PROMPT = Prompt((Text("def f(x):\n    return x\n" * 40),), max_tokens=1_000_000)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 MODELS = b'{"data": [{"id": "m"}]}'
 

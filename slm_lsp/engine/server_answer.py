@@ -72,8 +72,8 @@ class Answer:
         return piece.finish or (Finish.LENGTH if self._is_too_much() else None)
 
     def _is_too_much(self) -> bool:
-        """Whether a server goes on behind what it was asked for. With the last of that, it has still
-        to say that it ends, and what there is to say of the whole."""
+        """Whether a server goes on behind what it was asked for; behind the last of that it still
+        says that it ends."""
         n_most = self._prompt.max_tokens
         return self.n_pieces > n_most or len(self._raw) > n_most * MAX_TOKEN_CHARS
 
