@@ -10,9 +10,9 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from server_scene import (
@@ -32,7 +32,12 @@ from server_scene import (
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine import server as server_module
 from slm_lsp.engine.base import EngineUnavailable, PromptError, Superseded
+from slm_lsp.engine.breaker import LATE_OPEN_MS, LATE_PATIENCE
 from slm_lsp.engine.server import ServerEngine
+from slm_lsp.engine.server_answer import Answer
+from slm_lsp.engine.server_apis import APIS
+from slm_lsp.engine.server_flight import Flight, Way, bring
+from slm_lsp.engine.server_link import Link
 from slm_lsp.engine.server_look import Known
 from slm_lsp.engine.server_settings import ServerSettings
 from slm_lsp.types import EngineState, Finish, Generation, Priority, Special, StopRule, Text
@@ -160,6 +165,56 @@ async def test_a_control_text_that_a_server_writes_out_ends_the_text() -> None:
     async with scene(stalls("x<|endo", "ftext|>y")) as s:
         found = await ended(answering(s))
         assert (found.text, found.finish) == ("x", Finish.EOS)
+
+
+async def test_a_flood_leaves_the_deadline_its_turn_and_has_an_end() -> None:
+    async def floods(asked: Asked) -> None:
+        asked.begin()
+        while True:
+            for _ in range(100):
+                asked.text("x")
+            await asked.writer.drain()
+
+    async with scene(floods) as s:
+        found = await ended(answering(s, max_tokens=20))
+        assert (found.text, found.finish) == ("x" * 21, Finish.LENGTH)
+        answer = answering(s, max_tokens=10**9)
+        await s.server.next()
+        await s.server.next()
+        await until(lambda: any(f.answer.begun for f in s.engine._flights.values()))
+        s.pass_deadline()
+        assert (await ended(answer)).finish is Finish.DEADLINE
+
+
+class Buffered:
+    """A link over which all has come already, so that nothing of it is waited for."""
+
+    def __init__(self, n_pieces: int) -> None:
+        self.n_left = n_pieces
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[Any]]:
+        yield self._objects()
+
+    async def _objects(self) -> AsyncIterator[Any]:
+        while self.n_left:
+            self.n_left -= 1
+            yield {"choices": [{"text": "x"}]}
+
+
+async def test_what_has_come_already_is_taken_in_turns() -> None:
+    link = Buffered(1000)
+    async with scene() as s:
+        request = s.request(max_tokens=10**6)
+        flight = Flight(request, Answer(request.prompt), 0.0)
+        way = Way(cast(Link, link), APIS["openai"], s.clock, lambda: None, lambda: None)
+        task = asyncio.create_task(bring(flight, way, {}))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert link.n_left > 900
 
 
 # --- who makes way ---
@@ -333,8 +388,8 @@ async def test_there_is_no_second_try_where_the_time_is_spent() -> None:
 
 
 async def test_a_server_that_never_answers_is_left_alone_for_a_while() -> None:
-    async with scene(stalls(), stalls(), stalls(), says("y")) as s:
-        for _ in range(3):
+    async with scene(*[stalls()] * LATE_PATIENCE, says("y")) as s:
+        for _ in range(LATE_PATIENCE):
             s.new_deadline()
             answer = answering(s)
             await s.server.next()
@@ -343,10 +398,12 @@ async def test_a_server_that_never_answers_is_left_alone_for_a_while() -> None:
         s.new_deadline()
         # The stream's end is noted when it is closed.
         await until(lambda: not s.engine.is_well)
-        with pytest.raises(EngineUnavailable, match="did not begin to answer in 250 ms; asked"):
+        with pytest.raises(
+            EngineUnavailable, match="not begun to answer in time again and again; asked"
+        ):
             await s.engine.generate(s.request())
-        assert len(s.server.asked) == 3
-        s.clock.advance(3_000)
+        assert len(s.server.asked) == LATE_PATIENCE
+        s.clock.advance(LATE_OPEN_MS)
         assert (await ended(answering(s))).text == "y"
         assert s.engine.is_well
 

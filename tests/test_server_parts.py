@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from slm_lsp.deadline import FakeClock
 from slm_lsp.engine import server_settings
 from slm_lsp.engine.base import PromptError
-from slm_lsp.engine.breaker import FIRST_OPEN_MS, LAST_OPEN_MS, LATE_OPEN_MS, PATIENCE, Breaker
+from slm_lsp.engine.breaker import (
+    FIRST_OPEN_MS,
+    LAST_OPEN_MS,
+    LATE_OPEN_MS,
+    LATE_PATIENCE,
+    PATIENCE,
+    Breaker,
+)
 from slm_lsp.engine.server_apis import APIS, Served, begin_grammar, controls_of
 from slm_lsp.engine.server_settings import Key, ServerRefused, base_url, check_host, find_key
 from slm_lsp.engine.server_stream import Events, Form, GarbledAnswer
@@ -85,6 +92,13 @@ def test_no_file_forges_a_control_text_among_tokens(
     # Nothing is lost: the strings between are the source's own text.
     texts = [part.text for part in prompt.segments if isinstance(part, Text)]
     assert "".join(part for part in mixed if isinstance(part, str)) == "".join(texts) + prompt.heal
+
+
+def test_texts_side_by_side_make_no_control_text_together() -> None:
+    segments = (Text("<|fim_"), Text("suf"))
+    assert as_string(segments, "fix|>", controls_of(QWEN)) == "< |fim_suffix|>"
+    with pytest.raises(PromptError, match="run together"):
+        as_string((Text("<"), Special("|fim_suffix|>")), "", controls_of(QWEN))
 
 
 def test_ordinary_source_is_sent_as_it_is() -> None:
@@ -280,7 +294,7 @@ def test_one_success_closes_it_and_a_request_taken_back_decides_nothing() -> Non
     assert breaker.allows()
     breaker.succeeded()
     assert (breaker.is_open, breaker.reason, breaker.retry_in_ms()) == (False, "", 0.0)
-    for _ in range(PATIENCE - 1):
+    for _ in range(LATE_PATIENCE - 1):
         breaker.failed("late", late=True)
     breaker.succeeded()
     breaker.failed("late", late=True)
@@ -290,7 +304,7 @@ def test_one_success_closes_it_and_a_request_taken_back_decides_nothing() -> Non
 def test_lateness_is_forgiven_soon() -> None:
     clock = FakeClock()
     breaker = Breaker(clock)
-    for _ in range(20):
+    for _ in range(20 + LATE_PATIENCE):
         clock.advance(breaker.retry_in_ms())
         assert breaker.allows()
         breaker.failed("late", late=True)

@@ -68,10 +68,12 @@ class InfillServer:
             return (self._mark,)
         return tuple(f"pid:{pid}" for pid in _listening_on(urlsplit(self.url).port or 80))
 
-    async def start(self) -> None:
-        """Start the server, if it is not there, and see that it infills."""
+    async def start(self, infills: bool = True) -> None:
+        """Start the server, if it is not there, and see that it infills, if it is to."""
         if not self.url:
             await asyncio.to_thread(self._start)
+        if not infills:
+            return
         answer = await self.post(
             {"input_prefix": "x =", "input_suffix": "\n", "prompt": "", "n_predict": 1}
         )

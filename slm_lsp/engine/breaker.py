@@ -15,8 +15,9 @@ from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 # Failures in a row before it opens, and for how long it does then: twice as long each time.
 PATIENCE = 3
 FIRST_OPEN_MS, LAST_OPEN_MS = 1_000.0, 60_000.0
-# A server that is only late may be in time for the next request, or for one with more time.
-LATE_OPEN_MS = 3_000.0
+# A server that is only late may be in time for the next request, as it has read some of the prompt,
+# or for one with more time.
+LATE_PATIENCE, LATE_OPEN_MS = 8, 3_000.0
 
 
 class Breaker:
@@ -61,7 +62,8 @@ class Breaker:
         """Note a failure; with `wait_ms`, one after which nothing is sent for so long."""
         was_trying, self._trying = self._trying, False
         self._n_failed += 1
-        if not (wait_ms or was_trying or self._n_failed >= PATIENCE):
+        patience = LATE_PATIENCE if late else PATIENCE
+        if not (wait_ms or was_trying or self._n_failed >= patience):
             return
         self.reason = reason
         open_ms = min(LAST_OPEN_MS, FIRST_OPEN_MS * 2**self._n_opened)

@@ -334,7 +334,7 @@ class ServerEngine:
         if flight.answer.begun:
             self._breaker.succeeded()
         elif flight.was_late():
-            said = f"did not begin to answer in {flight.budget_ms:.0f} ms"
+            said = "has not begun to answer in time again and again"
             self._breaker.failed(self._said(said), late=True)
         else:
             self._breaker.undecided()

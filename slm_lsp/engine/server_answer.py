@@ -16,6 +16,8 @@ from slm_lsp.types import Finish, Generation, Prompt
 
 # What a server sends where a character is not complete yet.
 INCOMPLETE = "\ufffd"
+# No vocabulary's tokens are this long but for runs of white space.
+MAX_TOKEN_CHARS = 128
 
 
 class Answer:
@@ -67,7 +69,13 @@ class Answer:
             return Finish.STOP
         if self._control_at() is not None or self._is_astray():
             return Finish.EOS
-        return piece.finish
+        return piece.finish or (Finish.LENGTH if self._is_too_much() else None)
+
+    def _is_too_much(self) -> bool:
+        """Whether a server goes on behind what it was asked for; behind the last of that it still
+        says that it ends."""
+        n_most = self._prompt.max_tokens
+        return self.n_pieces > n_most or len(self._raw) > n_most * MAX_TOKEN_CHARS
 
     def _is_astray(self) -> bool:
         """Whether the text does not begin as it was to."""

@@ -26,9 +26,9 @@ from slm_lsp.types import Finish, GenerationRequest
 # Of a request's time, so much must be left for it to be sent once more.
 RETRY_SHARE = 0.5
 # How long the end of an answer that is complete may take.
-DRAIN_PATIENCE_S = 2.0
-# How APIs call what they are asked for beside the text.
-LOGPROBS = ("logprobs", "n_probs")
+DRAIN_PATIENCE_S, MAX_DRAINED = 2.0, 8
+# What a server may be asked for beside the text.
+LOGPROBS = "logprobs"
 # A server may say so in many ways that it does not give them.
 REFUSALS = (400, 422, 500, 501)
 
@@ -86,10 +86,9 @@ def _again(flight: Flight, way: Way, trouble: Trouble, body: Json) -> Json | Non
     """What to send once more; None where that is of no use."""
     if flight.answer.begun or flight.outcome.done():
         return None
-    asked = [name for name in LOGPROBS if name in body]
-    if asked and trouble.status in REFUSALS:
+    if LOGPROBS in body and trouble.status in REFUSALS:
         way.on_no_logprobs()
-        return {name: value for name, value in body.items() if name not in LOGPROBS}
+        return {name: value for name, value in body.items() if name != LOGPROBS}
     in_time = flight.request.deadline.remaining_ms() >= RETRY_SHARE * flight.budget_ms
     # A server that names a time is not asked before it, and hardly any is this short.
     return body if trouble.retriable and not trouble.wait_ms and in_time else None
@@ -98,6 +97,8 @@ def _again(flight: Flight, way: Way, trouble: Trouble, body: Json) -> Json | Non
 async def _stream(flight: Flight, way: Way, body: Json) -> None:
     async with way.link.stream(way.api.path, body) as objects:
         async for found in objects:
+            # What has been received already is taken without a wait, and the deadline needs a turn.
+            await asyncio.sleep(0)
             piece, had_begun = way.api.read(found), flight.answer.begun
             complete = flight.answer.add(piece, way.clock.now_ms())
             if flight.answer.begun and not had_begun:
@@ -115,7 +116,7 @@ async def _stream(flight: Flight, way: Way, body: Json) -> None:
 
 async def _drain(objects: AsyncIterator[Json]) -> None:
     """Read what follows; what is wrong with it matters to nobody."""
-    with contextlib.suppress(Trouble, TimeoutError):
+    with contextlib.suppress(Trouble, TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(DRAIN_PATIENCE_S):
-            async for _ in objects:
-                pass
+            for _ in range(MAX_DRAINED):
+                await anext(objects)

@@ -77,7 +77,9 @@ async def look_at(link: Link, settings: ServerSettings, known: Known) -> Found:
     )
     template, notes = _template(api, settings, info, known)
     penalizes = listed.get(model, {}).get("owned_by") in PENALIZING
-    served = Served(api, model, template, ids, start, APIS[api].tells, penalizes)
+    # llama_cpp.server sorts its vocabulary for each token's log-probability, in Python.
+    tells = APIS[api].tells and not penalizes
+    served = Served(api, model, template, ids, start, tells, penalizes)
     return Found(served, _with_template(info, template), notes)
 
 

@@ -1,0 +1,1 @@
+"""Servers of the user's own under load, and servers that stall."""
