@@ -35,7 +35,8 @@
 (defvar-local slm-lsp--uri nil "The URI under which the server has the buffer open, or nil.")
 (defvar-local slm-lsp--version 0)
 (defvar-local slm-lsp--changes nil
-  "The changes that the server does not know, newest first; `all' for the whole text.")
+  "The changes that the server was not told of, newest first.
+Or the symbol `all', where it is to get the whole text.")
 (defvar-local slm-lsp--before nil "What is about to change: (BEG END START-POSITION END-POSITION).")
 
 ;;; Text and positions
@@ -130,7 +131,7 @@
 ;;; Changes
 
 (defun slm-lsp--before-change (beg end)
-  "Note where BEG and END are before the text between them changes."
+  "Note where BEG and END are, before a change of the text between them."
   (when (and slm-lsp--uri (not (eq slm-lsp--changes 'all)))
     (setq slm-lsp--before (list beg end (slm-lsp--position beg) (slm-lsp--position end)))))
 

@@ -26,7 +26,8 @@ keys that follow each other at once."
   :group 'slm-lsp)
 
 (defcustom slm-lsp-inhibit-functions nil
-  "Functions without arguments; no suggestion comes by itself where one says non-nil."
+  "Functions without arguments that can keep suggestions away.
+Where one returns non-nil, no suggestion comes by itself."
   :type 'hook
   :group 'slm-lsp)
 
