@@ -150,7 +150,7 @@ Or the symbol `all', where it is to get the whole text.")
     (setq slm-lsp--before nil)))
 
 (defun slm-lsp--flush ()
-  "Send the changes that the server was not told of."
+  "Send what the server was not told of yet."
   (when (and slm-lsp--uri slm-lsp--changes)
     (let ((changes (if (eq slm-lsp--changes 'all)
                        (vector (list :text (slm-lsp--whole-text)))

@@ -180,6 +180,8 @@ the end, SHOWN whether the server was told that the item is shown."
        (not (region-active-p))
        (not (slm-lsp--popup-p))
        (not executing-kbd-macro)
+       ;; One ghost text is enough.
+       (not (bound-and-true-p lsp-inline-completion-mode))
        ;; Evil: suggestions are for who inserts.
        (memq (bound-and-true-p evil-state) '(nil insert emacs))
        (not (run-hook-with-args-until-success 'slm-lsp-inhibit-functions))))

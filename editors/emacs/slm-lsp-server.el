@@ -112,13 +112,14 @@ Each time is waited for twice as long, half a second at first."
       (cl-pushnew root slm-lsp--folders :test #'equal)
       (slm-lsp--set-status (list :state "loading" :message "The server is starting"))
       (condition-case problem
-          (let ((connection (slm-lsp--connect)))
-            (setf (slm-lsp-connection-started connection) (float-time))
-            (setq slm-lsp--connection connection)
-            (slm-lsp--initialize connection))
-        (error (setq slm-lsp--connection nil)
-               (slm-lsp--failed "The server did not start: %s"
-                                (error-message-string problem)))))))
+          (progn
+            (setq slm-lsp--connection (slm-lsp--connect))
+            (setf (slm-lsp-connection-started slm-lsp--connection) (float-time)))
+        (error (slm-lsp--failed "The server did not start: %s" (error-message-string problem))))
+      (when slm-lsp--connection
+        ;; Where it is dead already, `slm-lsp--on-end' is called for it.
+        (with-demoted-errors "slm-lsp: %S"
+          (slm-lsp--initialize slm-lsp--connection))))))
 
 (defun slm-lsp--connect ()
   "Start the process, and connect to it."

@@ -257,6 +257,7 @@ These are always on:
       (erase-buffer)
       (insert text))
     (special-mode)
+    (goto-char (point-min))
     (display-buffer (current-buffer))))
 
 (defun slm-lsp-restart ()
