@@ -112,7 +112,8 @@ def test_words_and_lines_are_accepted(start: Start) -> None:
 
 
 def test_a_block_is_shown_and_accepted_line_by_line(start: Start, tmp_path: Path) -> None:
-    emacs = start(b"def loop(names):\n   ")
+    above = '"""Says hello to people."""\n\nimport sys\n\n\n'
+    emacs = start(f"{above}def loop(names):\n   ".encode())
     emacs.type(" ")
     emacs.until_ghost("for name in names:\n        print(name)")
     row = emacs.until_row("    for name in names:")
@@ -121,12 +122,12 @@ def test_a_block_is_shown_and_accepted_line_by_line(start: Start, tmp_path: Path
     folder = Path(PICTURES) if PICTURES else tmp_path
     (folder / "emacs.svg").write_text(emacs.picture("Emacs 28.2"))
     emacs.type("\x05")  # C-e
-    emacs.until_text("def loop(names):\n    for name in names:")
+    emacs.until_text(f"{above}def loop(names):\n    for name in names:")
     emacs.until_ghost("\n        print(name)")
     emacs.type(TAB)
-    emacs.until_text("def loop(names):\n    for name in names:\n        print(name)")
+    emacs.until_text(f"{above}def loop(names):\n    for name in names:\n        print(name)")
     emacs.type(UNDO + UNDO)
-    emacs.until_text("def loop(names):\n    ")
+    emacs.until_text(f"{above}def loop(names):\n    ")
 
 
 def test_alternatives_are_cycled(start: Start) -> None:
@@ -239,17 +240,23 @@ def test_pause_and_why_are_said(start: Start) -> None:
 
 def test_beside_eglot_and_company_the_popup_takes_the_place_of_ghost_text(start: Start) -> None:
     emacs = start(
-        b"def add(a, b):\n   ",
+        b"def loop(names):\n   ",
         "(require 'eglot) (require 'company) (setq company-idle-delay nil)"
         + snippets()[1]
         + "(global-company-mode 1)",
     )
     emacs.until(lambda: emacs.eval("(not (not (eglot-current-server)))"), "Eglot's server")
     emacs.type(" ")
-    emacs.until_ghost("return a + b")
-    emacs.type("\x1bxcompany-complete" + ENTER)
-    emacs.until_text("def add(a, b):\n    return a + b")
+    emacs.until_ghost("for name in names:\n        print(name)")
+    emacs.type("\x1bxcompany-manual-begin" + ENTER)
+    emacs.until(lambda: emacs.eval("(length company-candidates)") == 2, "popup")
     emacs.until_ghost(None)
+    emacs.type("\x07")
+    emacs.until_ghost("for name in names:\n        print(name)")
+    emacs.type("\x1bxcompany-manual-begin" + ENTER)
+    emacs.until(lambda: emacs.eval("(length company-candidates)") == 2, "popup")
+    emacs.type("\x1bn" + ENTER)
+    emacs.until_text("def loop(names):\n    for name in names:\n        print(name)")
 
 
 def test_lsp_mode_starts_it_as_an_add_on(start: Start) -> None:
