@@ -44,10 +44,10 @@ Or the symbol `all', where it is to get the whole text.")
 (defun slm-lsp--text (beg end)
   "Return the buffer's text between BEG and END as the server gets it."
   (let ((text (buffer-substring-no-properties beg end)))
-    (if (not (string-match-p "[\r\ud800-\udfff\x110000-\x3fffff]" text))
+    (if (not (string-match-p "[\r\ud800-\udfff\x110000-\x3fff7f\x3fff80-\x3fffff]" text))
         text
       (setq text (replace-regexp-in-string "\r" " " text t t))
-      (replace-regexp-in-string "[\ud800-\udfff\x110000-\x3fffff]" "\ufffd" text t t))))
+      (replace-regexp-in-string "[\ud800-\udfff\x110000-\x3fff7f\x3fff80-\x3fffff]" "\ufffd" text t t))))
 
 (defun slm-lsp--units (text)
   "Return how many UTF-16 units TEXT has."

@@ -11,16 +11,25 @@
 (require 'ert)
 (require 'slm-lsp)
 
-(defun slm-lsp-tests--as-units (text)
-  "Return the UTF-16 units of TEXT, with the server's stand-ins for what is no text."
+(defun slm-lsp-tests--units (text)
+  "Return the UTF-16 units of TEXT, in which nothing ends a line but newlines."
   (apply #'append
          (mapcar (lambda (char)
-                   (cond ((= char ?\r) (list ?\s))
-                         ((or (> char #x10ffff) (<= #xd800 char #xdfff)) (list #xfffd))
+                   (cond ((or (= char ?\r) (> char #x10ffff) (<= #xd800 char #xdfff))
+                          (error "The server was sent %x" char))
                          ((> char #xffff) (list (+ #xd800 (ash (- char #x10000) -10))
                                                 (+ #xdc00 (logand char #x3ff))))
                          (t (list char))))
                  text)))
+
+(defun slm-lsp-tests--expected ()
+  "Return the units that the server is to have of the buffer."
+  (slm-lsp-tests--units
+   (mapcar (lambda (char)
+             (cond ((= char ?\r) ?\s)
+                   ((or (> char #x10ffff) (<= #xd800 char #xdfff)) #xfffd)
+                   (t char)))
+           (buffer-string))))
 
 (defun slm-lsp-tests--offset (units position)
   "Return where in UNITS the LSP POSITION is."
@@ -32,7 +41,7 @@
 (defun slm-lsp-tests--apply (units change)
   "Return what UNITS are after CHANGE."
   (let ((range (plist-get change :range))
-        (new (slm-lsp-tests--as-units (plist-get change :text))))
+        (new (slm-lsp-tests--units (plist-get change :text))))
     (if (not range)
         new
       (append (seq-take units (slm-lsp-tests--offset units (plist-get range :start)))
@@ -72,14 +81,14 @@
       (with-temp-buffer
         (set-buffer-multibyte t)
         (insert "def f():\n    return '😀'\n")
-        (setq units (slm-lsp-tests--as-units (buffer-string)) slm-lsp--uri "file:///a")
+        (setq units (slm-lsp-tests--expected) slm-lsp--uri "file:///a")
         (add-hook 'before-change-functions #'slm-lsp--before-change nil t)
         (add-hook 'after-change-functions #'slm-lsp--after-change nil t)
         (dotimes (_ 12)
           (slm-lsp-tests--edit)
           (when (zerop (random 3)) (slm-lsp--flush)))
         (slm-lsp--flush)
-        (should (equal units (slm-lsp-tests--as-units (buffer-string))))
+        (should (equal units (slm-lsp-tests--expected)))
         (dotimes (index (point-max))
           (should (= (1+ index) (slm-lsp--pos (slm-lsp--position (1+ index))))))))
     n-incremental))
@@ -117,6 +126,34 @@
     (should-not (slm-lsp--take-item '(:insertText "other" :range (:start (:line 0 :character 0)
                                                                          :end (:line 0 :character 11)))))
     (should-not (slm-lsp--take-item '(:insertText "")))))
+
+(ert-deftest slm-lsp-tests-outdated-requests ()
+  (let (sent shown)
+    (cl-letf (((symbol-function 'slm-lsp--notify) (lambda (method params) (push (cons method params) sent))))
+      (save-window-excursion
+        (with-temp-buffer
+          (switch-to-buffer (current-buffer))
+          (insert "ab")
+          (cl-flet ((ask () (setq slm-lsp--pending
+                                  (list 7 (buffer-chars-modified-tick) (point))))
+                    (answer (asked) (slm-lsp--answered (current-buffer) asked
+                                                       (lambda () (setq shown t)))))
+            (answer (ask))
+            (should shown)
+            (setq shown nil)
+            ;; Not cancelled yet, but point or text is another.
+            (let ((asked (ask))) (backward-char) (answer asked))
+            (let ((asked (ask))) (insert "c") (answer asked))
+            (should-not shown)
+            (should-not slm-lsp--pending)
+            ;; Cancelled, and answered all the same.
+            (let ((asked (ask)))
+              (backward-char)
+              (slm-lsp--after-command)
+              (forward-char)
+              (answer asked))
+            (should-not shown)
+            (should (member '(:$/cancelRequest :id 7) sent))))))))
 
 (provide 'slm-lsp-tests)
 ;;; slm-lsp-tests.el ends here
