@@ -143,7 +143,7 @@
             (setq shown nil)
             ;; Not cancelled yet, but point or text is another.
             (let ((asked (ask))) (backward-char) (answer asked))
-            (let ((asked (ask))) (insert "c") (answer asked))
+            (let ((asked (ask))) (delete-char 1) (insert "b") (backward-char) (answer asked))
             (should-not shown)
             (should-not slm-lsp--pending)
             ;; Cancelled, and answered all the same.
