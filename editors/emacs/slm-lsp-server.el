@@ -117,9 +117,15 @@ Each time is waited for twice as long, half a second at first."
             (setf (slm-lsp-connection-started slm-lsp--connection) (float-time)))
         (error (slm-lsp--failed "The server did not start: %s" (error-message-string problem))))
       (when slm-lsp--connection
-        ;; Where it is dead already, `slm-lsp--on-end' is called for it.
+        (run-at-time 0.5 nil #'slm-lsp--look-after slm-lsp--connection)
         (with-demoted-errors "slm-lsp: %S"
           (slm-lsp--initialize slm-lsp--connection))))))
+
+(defun slm-lsp--look-after (connection)
+  "Notice that the server behind CONNECTION ended at once.
+Emacs does not always tell that of a process that ends while it is started."
+  (unless (jsonrpc-running-p connection)
+    (slm-lsp--on-end connection)))
 
 (defun slm-lsp--connect ()
   "Start the process, and connect to it."
@@ -161,7 +167,10 @@ Each time is waited for twice as long, half a second at first."
      (when (eq connection slm-lsp--connection)
        (setf (slm-lsp-connection-ready connection) t)
        (jsonrpc-notify connection :initialized (make-hash-table))
-       (slm-lsp--command "slm-lsp.status" nil #'slm-lsp--set-status
+       (slm-lsp--command "slm-lsp.status" nil
+                         (lambda (status)
+                           (when (eq connection slm-lsp--connection)
+                             (slm-lsp--set-status status)))
                          ;; A server that does not tell is as good as ready.
                          (lambda (_) (slm-lsp--set-status '(:state "ready"))))
        (run-hooks 'slm-lsp-ready-hook)))
@@ -212,7 +221,13 @@ Each time is waited for twice as long, half a second at first."
             (jsonrpc-request connection :shutdown nil :timeout patience-s)
           (jsonrpc-async-request connection :shutdown nil :timeout nil))
         (jsonrpc-notify connection :exit nil))
+      (run-at-time 2 nil #'slm-lsp--kill connection)
       (run-hooks 'slm-lsp-gone-hook))))
+
+(defun slm-lsp--kill (connection)
+  "End the process behind CONNECTION, which was asked to end itself."
+  (when (jsonrpc-running-p connection)
+    (jsonrpc-shutdown connection)))
 
 (defun slm-lsp--say-goodbye ()
   "End the server with Emacs."
@@ -257,11 +272,13 @@ Call ON-RESULT with the answer, or ON-ERROR with the error."
   "Answer the server's requests: there is nothing that it may ask for."
   (jsonrpc-error :code -32601 :message "Method not found"))
 
-(defun slm-lsp--on-notification (_connection method params)
-  "Take the server's notification METHOD with PARAMS."
-  (pcase method
-    ('slm-lsp/status (slm-lsp--set-status params))
-    ('window/showMessage (message "%s" (plist-get params :message)))))
+(defun slm-lsp--on-notification (connection method params)
+  "Take the notification METHOD with PARAMS of the server behind CONNECTION."
+  ;; One that was ended may still have something to say.
+  (when (eq connection slm-lsp--connection)
+    (pcase method
+      ('slm-lsp/status (slm-lsp--set-status params))
+      ('window/showMessage (message "%s" (plist-get params :message))))))
 
 ;;; Folders
 

@@ -210,13 +210,18 @@ def test_a_killed_server_comes_back(start: Start) -> None:
     emacs.until_ghost("return a + b")
 
 
-def test_a_server_that_never_starts_is_given_up(start: Start, tmp_path: Path) -> None:
+def test_a_server_that_never_starts_is_given_up(start: Start) -> None:
     emacs = start(b"x = 1\n", "(setq slm-lsp-max-restarts 1)")
+    # One that does not answer ends when another is started.
+    emacs.eval('(progn (setq slm-lsp-command \'("sleep" "1000")) (slm-lsp-restart))')
+    pid = emacs.eval("(process-id (jsonrpc--process slm-lsp--connection))")
+    assert "slm[loading]" in emacs.eval("(slm-lsp--lighter)")
     emacs.eval('(progn (setq slm-lsp-command \'("false")) (slm-lsp-restart))')
     emacs.until(
         lambda: "ended 2 times" in (emacs.eval("(plist-get slm-lsp--status :message)") or ""),
         "a reason",
     )
+    emacs.until(lambda: not Path(f"/proc/{pid}").exists(), "end of the process")
     emacs.eval('(progn (setq slm-lsp-command \'("no-such-program")) (slm-lsp-restart))')
     message = emacs.eval("(plist-get slm-lsp--status :message)")
     assert "slm-lsp-command" in message
