@@ -64,9 +64,11 @@ def obtain() -> Path:
         debs = folder / "debs"
         debs.mkdir(parents=True, exist_ok=True)
         # apt checks what it downloads against the distribution's signed lists.
-        fetched = subprocess.run(
-            ["apt-get", "download", *PACKAGES], cwd=debs, capture_output=True, text=True
-        )
+        download = ["apt-get", "download", *PACKAGES]
+        fetched = subprocess.run(download, cwd=debs, capture_output=True, text=True)
+        if fetched.returncode != 0:  # a bare machine has no lists yet
+            subprocess.run(["apt-get", "update", "-qq"], capture_output=True)
+            fetched = subprocess.run(download, cwd=debs, capture_output=True, text=True)
         assert fetched.returncode == 0, (
             f"no Emacs: {fetched.stderr}; run `apt-get update`, or on another system than"
             " Debian 12 run these tests in its container"
