@@ -259,6 +259,13 @@ def _add_doctor(commands: Commands) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of a model, path of a GGUF file, or a location")
     parser.add_argument("--quantization", help="which quantization of the model")
+    parser.add_argument(
+        "--library",
+        choices=("llama.cpp", "ctransformers"),
+        help="what runs the model (default: llama.cpp)",
+    )
+    parser.add_argument("--model-type", help="family of an older (GGML) file, for ctransformers")
+    parser.add_argument("--gpu-layers", type=int, help="layers on the GPU; -1: all (default: 0)")
     parser.add_argument("--threads", type=int, help="threads for generating")
     parser.add_argument("--batch-threads", type=int, help="threads for reading prompts")
     parser.add_argument("--trace", metavar="FILE", help="append one JSON line a request")
@@ -341,14 +348,17 @@ def _tune(options: argparse.Namespace) -> int:
 
     from slm_lsp.tune.command import Options, tune
 
+    config = _config_or_warn(options)
     asked = Options(
         models=tuple(options.models),
         quick=options.quick,
         json_file=Path(options.json) if options.json else None,
         plot_file=Path(options.plot) if options.plot else None,
         write=options.write,
+        # A wrong one is not taken, which has been said.
+        budget_ms=config.automatic_budget_ms if options.automatic_budget_ms else None,
     )
-    return tune(_config_or_warn(options), asked)
+    return tune(config, asked)
 
 
 def _stats(options: argparse.Namespace) -> int:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 ENV_PREFIX = "SLM_LSP_"
+# Names that `engine.ctransformers_load` knows (a test holds them together).
+GGML_FAMILIES = ("starcoder", "santacoder", "gpt_bigcode", "gptj", "codegen", "mpt", "replit")
 
 
 def usable_cores() -> int:
@@ -57,6 +59,17 @@ class Config:
 
     model: str = _setting("", "name of a model, or path of a GGUF file; empty: the default")
     quantization: str = _setting("", "which quantization of the model; empty: its default")
+    library: str = _setting(
+        "llama.cpp",
+        "what runs the model: llama.cpp, or for older files ctransformers",
+        choices=("llama.cpp", "ctransformers"),
+    )
+    model_type: str = _setting(
+        "",
+        "family of an older (GGML) file, for ctransformers; empty: the one that it fits",
+        choices=("", *GGML_FAMILIES),
+    )
+    gpu_layers: int = _setting(0, "layers on the GPU, by llama.cpp; -1: all", -1, 1000)
     automatic_budget_ms: float = _setting(250.0, "time to answer while typing", 10, 60_000)
     invoked_budget_ms: float = _setting(1500.0, "time to answer when asked for", 10, 600_000)
     max_line_tokens: int = _setting(48, "longest completion of a line", 1, 1024)
@@ -73,6 +86,24 @@ class Config:
     )
     daemon_idle_minutes: float = _setting(
         30.0, "time without a request after which the daemon ends", 0.01, 10_080
+    )
+    server_url: str = _setting("", "a server of yours that is asked instead; empty: none")
+    server_api: str = _setting(
+        "auto",
+        "how that server is spoken to",
+        choices=("auto", "openai", "llama", "infill", "ollama", "mistral", "deepseek"),
+    )
+    server_model: str = _setting("", "which of the server's models; empty: its first")
+    server_template: str = _setting(
+        "", "registry entry or family whose prompts the server's model takes; empty: found out"
+    )
+    server_key_variable: str = _setting(
+        "SLM_LSP_SERVER_KEY", "environment variable with the server's key; else the keyring's"
+    )
+    server_insecure: str = _switch(False, "allow a server without TLS at a private address")
+    server_fallback: str = _switch(True, "ask the local model where the server is late or broken")
+    server_head_start_ms: float = _setting(
+        120.0, "time the server has to begin before the local model does", 0, 60_000
     )
     reuse: str = _switch(True, "answer from what was shown before while it is typed")
     anchors: str = _switch(True, "keep a prompt as it was read, and put what is typed behind it")

@@ -45,6 +45,11 @@ class Finding:
 
 def examine(config: Config) -> list[Finding]:
     """All checks, in the order in which they depend on each other."""
+    if config.server_url:
+        server = _guarded("server", lambda: _server(config))
+        if config.server_fallback == "off":
+            return [_guarded("python", _python), server]
+        return [server, *examine(dataclasses.replace(config, server_url=""))]
     native = _guarded("llama.cpp", _llama_cpp)
     findings = [
         _guarded("python", _python),
@@ -165,10 +170,22 @@ def _daemons() -> Finding:
     return Finding("daemon", not silent, lines, " and ".join(silent))
 
 
+def _server(config: Config) -> Finding:
+    """Whether the user's server is there, has the model, and answers in time."""
+    from slm_lsp.server_check import check
+
+    ok, found, advice = check(config)
+    return Finding("server", ok, found, advice)
+
+
 def _model(config: Config, found: list[ModelFile]) -> Finding:
     """Whether there is a model file; puts it into `found` if so."""
+    from slm_lsp.registry.progress_bar import show_progress
+
     try:
-        model = obtain(config)
+        # It may be gigabytes that have to be fetched.
+        with show_progress() as progress:
+            model = obtain(config, progress)
         check_file(model.path)
         size = model.path.stat().st_size
     except (ModelLoadError, OSError) as error:
@@ -208,8 +225,8 @@ def _speed(config: Config, model: ModelFile) -> Finding:
 
 def _speed_advice(config: Config) -> str:
     advice = (
-        f"{config.automatic_budget_ms:g} ms are short for this model: raise "
-        "automatic_budget_ms, or choose a smaller model or quantization"
+        f"{config.automatic_budget_ms:g} ms are short for this model: `slm-lsp tune` finds one "
+        "that keeps them, or raise automatic_budget_ms"
     )
     n_busy = psutil.getloadavg()[0]
     if n_busy >= usable_cores():

@@ -31,7 +31,7 @@ from slm_lsp.text.document import Document
 from slm_lsp.text.position import Encoding
 from slm_lsp.trace import Trace
 from slm_lsp.types import CompletionRequest, EngineState, Trigger
-from slm_lsp.wiring import obtain, start_inproc
+from slm_lsp.wiring import obtain, start_inproc, start_server
 
 MAX_FILE_BYTES = 16_000_000
 # Between alternatives, where they are read by a human.
@@ -91,7 +91,8 @@ def complete_place(
     """Print the completion at `place`; the exit status is 1 if there is none."""
     path, line, column = parse_place(place)
     document, offset = locate(path, line, column, read_source(path))
-    obtain_with_bar(config)
+    if not config.server_url:
+        obtain_with_bar(config)
     asked = _complete(config, document, offset, budget_ms, n_alternatives)
     outcome, model = asyncio.run(asked)
     if as_json:
@@ -140,7 +141,13 @@ async def ready_engine(config: Config) -> Engine:
     def on_state(state: EngineState) -> None:
         loop.call_soon_threadsafe(settled.set)
 
-    engine = start_inproc(config, on_state, lambda text, done: None)
+    def on_progress(text: str, done: float | None) -> None:
+        pass
+
+    if config.server_url:
+        engine: Engine = start_server(config, on_state, on_progress)
+    else:
+        engine = start_inproc(config, on_state, on_progress)
     await settled.wait()
     if engine.state is not EngineState.READY:
         raise UsageError(engine.failure or "the model could not be loaded")

@@ -1,6 +1,6 @@
 """Which parts make an engine: the one place that knows them all.
 
-Owns: the way from a Config to a Scheduler around a LlamaDecoder, with the model obtained
+Owns: the way from a Config to a Scheduler around a Decoder, with the model obtained
 first where it is missing; and to the daemon that runs such a Scheduler in a process of its own.
 
 Invariant: nothing native is imported and nothing is fetched before `load_decoder` runs,
@@ -126,14 +126,32 @@ def _entry(config: Config, progress: Callable[[PullProgress], None] | None) -> M
 
 def load_decoder(config: Config, report: Report) -> Decoder:
     """Obtain and load the configured model. Raises ModelLoadError."""
-    from slm_lsp.engine.llama import LlamaDecoder
 
     def progress(step: PullProgress) -> None:
         done = step.done_bytes / step.total_bytes if step.total_bytes else None
         report(f"{step.stage} the model", done)
 
+    if config.library == "ctransformers" and config.gpu_layers:
+        raise ModelLoadError(
+            "gpu_layers is for llama.cpp; ctransformers runs on the processor here: "
+            "set gpu_layers = 0, or library = llama.cpp"
+        )
     model = obtain(config, progress)
     report(f"load {model.name}", None)
+    if config.library == "ctransformers":
+        from slm_lsp.engine.ctransformers import CTransformersDecoder
+
+        return CTransformersDecoder(
+            model.path,
+            model.name,
+            template=model.template,
+            n_ctx=config.context_tokens,
+            n_threads=config.n_threads,
+            n_threads_batch=config.n_threads_batch,
+            model_type=config.model_type,
+        )
+    from slm_lsp.engine.llama import LlamaDecoder
+
     return LlamaDecoder(
         model.path,
         model.name,
@@ -141,14 +159,29 @@ def load_decoder(config: Config, report: Report) -> Decoder:
         n_ctx=config.context_tokens,
         n_threads=config.n_threads,
         n_threads_batch=config.n_threads_batch,
+        n_gpu_layers=config.gpu_layers,
     )
 
 
 def start_engine(config: Config, on_state: OnState, on_progress: Report) -> Engine:
     """The engine that the settings ask for; its model is loading."""
+    if config.server_url:
+        return start_server(config, on_state, on_progress)
+    return start_local(config, on_state, on_progress)
+
+
+def start_local(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """The engine on this machine."""
     if config.engine == "daemon":
         return start_remote(config, on_state, on_progress)
     return start_inproc(config, on_state, on_progress, keeps_kv=True)
+
+
+def rates_folder(config: Config, folder: Path) -> Path:
+    """Where measured rates are kept: what runs a model, and on what, is as good as another one."""
+    if config.library != "llama.cpp":
+        return folder / config.library
+    return folder / f"gpu{config.gpu_layers}" if config.gpu_layers else folder
 
 
 def start_inproc(
@@ -176,18 +209,50 @@ def start_inproc(
     scheduler = Scheduler(
         load,
         on_state=on_state,
-        rates_folder=rates_file.default_folder(),
-        drafts=config.drafts == "on",
+        rates_folder=rates_folder(config, rates_file.default_folder()),
+        # ctransformers has a step's last logits only: a draft would cost what it is to save.
+        drafts=config.drafts == "on" and config.library == "llama.cpp",
         kv_folder=folder if keeps_kv and config.keep_kv == "on" else None,
     )
     scheduler.start()
     return scheduler
 
 
+# --- a server of the user's own ---
+
+
+def start_server(config: Config, on_state: OnState, on_progress: Report) -> Engine:
+    """An engine on the server that the settings name, with the local one behind it if wanted."""
+    from slm_lsp.engine.server import ServerEngine
+    from slm_lsp.engine.server_fallback import FallbackEngine
+    from slm_lsp.servers import settings_of, translate, what_is_known
+
+    try:
+        settings, known = settings_of(config), what_is_known()
+    except ModelLoadError as error:
+        return Unreachable(str(error), on_state)
+    if config.server_fallback == "off":
+        alone = ServerEngine(settings, known, on_state, on_progress)
+        alone.start()
+        return alone
+    engine = FallbackEngine(
+        ServerEngine(settings, known, on_progress=on_progress),
+        lambda told: start_local(config, told, on_progress),
+        translate(config),
+        config.server_head_start_ms,
+        on_state,
+    )
+    engine.start()
+    return engine
+
+
 # --- the daemon ---
 
 # The settings that a daemon's engine depends on; whoever has others needs another daemon.
-SHAPING = ("context_tokens", "threads", "batch_threads", "drafts", "keep_kv")
+SHAPING = (
+    *("library", "model_type", "gpu_layers"),
+    *("context_tokens", "threads", "batch_threads", "drafts", "keep_kv"),
+)
 PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
 
 

@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
+        *("servers", "server_check"),
         *("models_cli", "models_named", "model_choice"),
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
@@ -66,8 +67,14 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
+    "keyring": ("slm_lsp/engine/server_settings.py",),
     "huggingface_hub": ("slm_lsp/registry/hub.py",),
-    "httpx2": ("slm_lsp/registry/hub.py", "slm_lsp/registry/web.py", "slm_lsp/engine/"),
+    "httpx2": (
+        "slm_lsp/registry/hub.py",
+        "slm_lsp/registry/web.py",
+        "slm_lsp/engine/server_link.py",
+    ),
+    "ctransformers": ("slm_lsp/engine/ctransformers_load.py",),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

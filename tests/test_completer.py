@@ -221,7 +221,9 @@ async def test_what_is_trifling_by_itself_is_not_remembered_as_silence(tmp_path:
 async def test_the_models_own_control_texts_are_cut(scene: Scene) -> None:
     template = FimTemplate("own", ("<A>", "{suffix}", "<B>", "{prefix}"), ("<C>",))
     assert scene.engine.info is not None
-    scene.engine.info = replace(scene.engine.info, template=template)
+    scene.engine.info = replace(
+        scene.engine.info, template=template, specials=frozenset(("<A>", "<B>", "<C>"))
+    )
     for special in ("<A>", "<B>", "<C>"):
         scene.engine.enqueue("total" + special)
         outcome = await scene.complete()

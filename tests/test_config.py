@@ -114,7 +114,7 @@ def test_the_engine_is_in_the_server_where_a_daemon_cannot_be_safe(
     [
         ("thread", "; did you mean 'threads'?"),
         ("automatic_budget", "; did you mean 'automatic_budget_ms'?"),
-        ("server", ""),
+        ("colour", ""),
         ("", ""),
         (7, ""),
     ],
@@ -190,12 +190,12 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
 
 
 def test_a_table_in_the_file_is_no_setting(tmp_path: Path) -> None:
-    path = toml(tmp_path, "model = 'm'\n[threads]\nn = 2\n[server]\nmodel = 'other'\n")
+    path = toml(tmp_path, "model = 'm'\n[threads]\nn = 2\n[colour]\nmodel = 'other'\n")
     config, problems = load(path)
     assert config == Config(model="m")
     assert problems == [
         f"{path}: threads must be a whole number from 0 to 256, not {{'n': 2}}",
-        f"{path}: there is no setting 'server'",
+        f"{path}: there is no setting 'colour'",
     ]
 
 

@@ -47,7 +47,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Path
         return path
     monkeypatch.setitem(sys.modules, "llama_cpp", native())
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(doctor, "obtain", lambda _: ModelFile("tiny", path, None))
+    monkeypatch.setattr(doctor, "obtain", lambda *_: ModelFile("tiny", path, None))
     monkeypatch.setattr(doctor, "usable_cores", lambda: 64)
     monkeypatch.setattr(control, "find_daemons", list)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
@@ -163,7 +163,7 @@ def test_a_model_file_that_is_none(
 
 
 def test_a_model_that_cannot_be_obtained(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Config) -> Any:
+    def fail(*_: Any) -> Any:
         raise ModelLoadError("there is no model 'x'; known are tiny")
 
     monkeypatch.setattr(doctor, "obtain", fail)
@@ -183,7 +183,7 @@ def test_a_model_that_cannot_be_obtained(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_location_that_cannot_be_obtained(
     monkeypatch: pytest.MonkeyPatch, model: str, advice: str
 ) -> None:
-    def fail(_: Config) -> Any:
+    def fail(*_: Any) -> Any:
         raise ModelLoadError("it is not there")
 
     monkeypatch.setattr(doctor, "obtain", fail)

@@ -418,7 +418,7 @@ def test_a_killed_pull_is_gone_on_with(hub: Hub) -> None:
     assert hub.cdn.gets()[-1].start > 50_000
 
 
-def test_two_pulls_at_once_fetch_once(hub: Hub) -> None:
+def test_two_pulls_at_once_fetch_once(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     on_cdn = hub.serve_in_repo(REPO, FILE, CONTENT)
     on_cdn.gate = threading.Event()
     begun = threading.Event()
@@ -437,6 +437,7 @@ def test_two_pulls_at_once_fetch_once(hub: Hub) -> None:
     for thread in threads:
         thread.join(30)
     assert len(files) == 2
+    assert "another process is at work on tiny" in caplog.text
     assert hub.cdn is not None
     assert len(hub.cdn.gets()) == 1
 
@@ -451,10 +452,14 @@ def test_a_pull_of_another_model_does_not_wait(hub: Hub, home: Path) -> None:
     own = home / "other.gguf"
     own.write_bytes(CONTENT)
     other = dataclasses.replace(at(f"file:{own}"), name="other")
-    assert pull(other).read_bytes() == CONTENT
+    second = threading.Thread(target=lambda: pull(other))
+    second.start()
+    second.join(20)
+    found_meanwhile = state(other)
     on_cdn.gate.set()
-    thread.join(30)
-    assert state(at(AT_HUB)) == "ready"
+    for each in (thread, second):
+        each.join(30)
+    assert found_meanwhile == state(at(AT_HUB)) == "ready"
 
 
 # --- other programs' files ---

@@ -277,8 +277,8 @@ def test_the_log_probability_is_that_of_the_softmax(decoder: LlamaDecoder) -> No
     assert math.isclose(logprob, expected, abs_tol=1e-3)
     shifted = np.asarray(logits + 200, dtype=np.float32)
     assert math.isclose(
-        decoder._log_sum_exp(shifted, float(shifted.max())),
-        decoder._log_sum_exp(shifted - np.float32(200), float(logits.max())) + 200,
+        decoder.picker.log_sum_exp(shifted, float(shifted.max())),
+        decoder.picker.log_sum_exp(shifted - np.float32(200), float(logits.max())) + 200,
         abs_tol=1e-2,
     )
 

@@ -301,13 +301,11 @@ def test_remove_takes_parts_along(terminal: Terminal, hub: Hub) -> None:
     put_entry("tiny", AT_HUB)
     assert hub.cdn is not None
     (on_cdn,) = hub.cdn.files.values()
-    on_cdn.cuts = [100]
-    on_cdn.statuses = []
-    hub.files[f"/{REPO}/resolve/main/{FILE}"].statuses = []
-    on_cdn.cuts += [0] * 8
+    on_cdn.cuts = [100, *[0] * 8]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("time.sleep", lambda _: None)
         terminal.check("pull tiny", 2, err="are kept")
+    terminal.check("list", out="partly here")
     terminal.check("remove tiny --yes", out="freed", err=".part-tiny-")
     assert [each.name for each in (cache.cache_root() / "models").iterdir()] == [".locks"]
 

@@ -128,6 +128,9 @@ def test_servers_with_the_same_model_have_the_same_daemon(tmp_path: Path) -> Non
         Config(context_tokens=512),
         Config(keep_kv="off"),
         Config(drafts="off"),
+        Config(library="ctransformers"),
+        Config(model_type="mpt"),
+        Config(gpu_layers=-1),
     ):
         assert wiring.identity(other) == wiring.identity(Config())
         assert wiring.key(other) != wiring.key(Config())
@@ -147,6 +150,9 @@ def test_the_daemon_is_started_with_the_servers_settings(
         daemon_idle_minutes=1.5,
         keep_kv="off",
         drafts="off",
+        library="ctransformers",
+        model_type="replit",
+        gpu_layers=-1,
     )
     taken: list[Config] = []
 
@@ -162,6 +168,13 @@ def test_the_daemon_is_started_with_the_servers_settings(
     assert taken == [replace(given, model=str(tmp_path / "-m.gguf"))]
     assert wiring.key(taken[0]) == wiring.key(given)
     assert wiring.identity(taken[0]) == wiring.identity(given)
+
+
+def test_measured_rates_are_those_of_what_runs_the_model(tmp_path: Path) -> None:
+    settings = (Config(), Config(library="ctransformers"), Config(gpu_layers=8))
+    folders = {wiring.rates_folder(each, tmp_path) for each in settings}
+    assert len(folders) == 3
+    assert wiring.rates_folder(Config(), tmp_path) == tmp_path
 
 
 async def test_a_place_that_is_not_safe_fails_the_engine(

@@ -37,7 +37,7 @@ def fit_start(text: str, place: Place) -> str:
     here = line + place.context.inferred_indent
     if _continues(here + lead, body, place):
         return (indent_of(place.above[-1]) + _unit(place))[len(here) :] + body
-    if columns(here + lead) in _levels(place):
+    if not lead or columns(here + lead) in _levels(place):
         return text
     first, *inner = body.split("\n")
     if all(each.startswith(here + lead) or not each.strip() for each in inner):

@@ -22,6 +22,8 @@ from slm_lsp.context.languages import Blocks, Language
 from slm_lsp.context.scan import Scan, logical_starts
 
 _MAX_UNIT = 8
+# Where so many blocks have the same step, and none another, the lines below say nothing new.
+_ENOUGH_VOTES = 16
 # Lines of which it is remembered what they say; longer ones change with every key typed in them.
 MAX_LINES_KEPT, MAX_KEPT_CHARS = 4096, 400
 _compiled = lru_cache(maxsize=512)(re.compile)
@@ -123,7 +125,10 @@ def unit_of(language: Language, lines: Sequence[str]) -> str:
             continue
         own = said.indent
         if is_opened and len(own) > len(before) and own.startswith(before):
-            votes[own[len(before) :]] += 1
+            unit = own[len(before) :]
+            votes[unit] += 1
+            if votes[unit] == _ENOUGH_VOTES == votes.total():
+                return unit
         # A line after a comma may stand anywhere.
         if own and not is_listed and (not smallest or len(own) < len(smallest)):
             smallest = own

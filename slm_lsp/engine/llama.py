@@ -11,7 +11,6 @@ Threads: the one that constructs it; llama.cpp's own worker threads live inside 
 from __future__ import annotations
 
 import ctypes
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,14 +27,13 @@ from slm_lsp.engine.llama_load import (
     open_context,
     start_native,
 )
+from slm_lsp.engine.picking import Picker
 from slm_lsp.engine.vocabulary import Vocabulary, read_vocabulary
 from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special, Start
 
 # Documents kept warm.
 N_SEQUENCES = 4
 N_VIEWS = 64
-# exp() of it is far from the largest and smallest float32, also as a sum over a vocabulary.
-SAFE_LOGIT = 60.0
 
 
 class LlamaDecoder:
@@ -53,8 +51,10 @@ class LlamaDecoder:
         n_sequences: int = N_SEQUENCES,
         unified: bool = False,
         vocab_only: bool = False,
+        n_gpu_layers: int = 0,
     ) -> None:
-        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed.
+        """Load `path`. Raises ModelLoadError; `vocab_only` can tokenize but not feed. With -1 for
+        `n_gpu_layers` all layers are the GPU's.
 
         `unified`: the sequences share `n_ctx` cells; otherwise each has so many of its own. Shared
         ones take less memory, but a step reads those of all sequences, and logits depend a
@@ -66,7 +66,7 @@ class LlamaDecoder:
         import numpy
 
         self._np = numpy
-        self._model = load_model(self._native, path, vocab_only)
+        self._model = load_model(self._native, path, vocab_only, n_gpu_layers)
         self._read_vocabulary(n_ctx)
         self._context: Any = None
         self._unified = unified
@@ -79,12 +79,11 @@ class LlamaDecoder:
         self.n_cells = n_ctx if unified else n_ctx * self.n_sequences
         self.info = self._describe(name, n_ctx, template)
         self._guard = self._sentinel_guard()
-        self._scratch = numpy.empty(self.info.n_vocab, dtype=numpy.float32)
 
     def _read_vocabulary(self, n_ctx: int) -> None:
         self._tokens_in = (ctypes.c_int32 * n_ctx)()
         self.vocabulary: Vocabulary = read_vocabulary(self._native, self._model)
-        self.vocabulary.begin = self._begin
+        self.picker = Picker(self.vocabulary, lambda text: self._tokenize_part(text, first=False))
 
     def _describe(self, name: str, n_ctx: int, template: FimTemplate | None) -> ModelInfo:
         return ModelInfo(
@@ -139,9 +138,13 @@ class LlamaDecoder:
         """Matches control texts that llama.cpp would find even in plain text.
 
         With parse_special off it still matches tokens of type USER_DEFINED
-        (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type.
+        (llama.cpp, tokenizer_st_partition); some vocabularies give FIM tokens that type. And
+        SentencePiece joins pieces to any token of their text, of whatever type.
         """
-        texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
+        if self.vocabulary.lead:
+            texts = sorted(text for text in self.vocabulary.specials if len(text) > 1)
+        else:
+            texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
         # A lookahead, so that it also finds those that overlap.
         return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
 
@@ -172,7 +175,9 @@ class LlamaDecoder:
         return tokens or [self.vocabulary.start]
 
     def _tokenize_text(self, text: str, first: bool) -> list[int]:
-        cuts = [m.start() + 1 for m in self._guard.finditer(text)] if self._guard else []
+        # As SentencePiece sees it: of the same length.
+        shown = text.replace(" ", "▁") if self.vocabulary.lead else text
+        cuts = [m.start() + 1 for m in self._guard.finditer(shown)] if self._guard else []
         tokens: list[int] = []
         for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
             tokens += self._tokenize_part(text[start:end], first and start == 0)
@@ -294,67 +299,15 @@ class LlamaDecoder:
         self, required: bytes = b"", start: Start = Start.ANY, at: int = -1, rank: int = 0
     ) -> tuple[int, float]:
         """See Decoder."""
-        logits = self._logits(at)
-        best = token = int(logits.argmax())
-        barred = self.vocabulary.barred(required, start)
-        if rank or required or token in barred:
-            allowed = self._np.full(len(logits), -math.inf, dtype=self._np.float32)
-            chosen = self.vocabulary.candidates(required) if required else slice(None)
-            allowed[chosen] = logits[chosen]
-            allowed[list(barred)] = -math.inf
-            token = int(allowed.argmax()) if not rank else self._ranked(allowed, required, rank)
-            if allowed[token] == -math.inf:
-                return token, -math.inf
-        return token, float(logits[token]) - self._log_sum_exp(logits, float(logits[best]))
-
-    def _ranked(self, allowed: Any, required: bytes, rank: int) -> int:
-        """The token so many places behind the likeliest, see Decoder."""
-        first = int(allowed.argmax())
-        for n_bytes in range(1, len(required)):
-            # That leads back to the text that the likeliest one leads to.
-            shorter = self.vocabulary.exact(required[:n_bytes])
-            if shorter is not None:
-                allowed[shorter] = -math.inf
-        allowed[first] = math.inf
-        top = self._np.argpartition(allowed, -1 - rank)[-1 - rank :]
-        return int(top[allowed[top].argmin()])
+        return self.picker.pick(self._logits(at), required, start, rank)
 
     def allows(self, token: int, required: bytes, start: Start) -> bool:
         """See Decoder."""
-        if token in self.vocabulary.barred(required, start):
-            return False
-        return not required or bool((self.vocabulary.candidates(required) == token).any())
+        return self.picker.allows(token, required, start)
 
     def narrows(self, before: bytes, required: bytes) -> bool:
         """See Decoder."""
-        if before == required or not before:
-            return True
-        if not required.startswith(before):
-            return False
-        begin = self._begin(required)
-        return begin is not None and (len(begin) >= len(before) or begin == self._begin(before))
-
-    def _begin(self, required: bytes) -> bytes | None:
-        """What the tokenizer begins `required` with; None where it cannot tell."""
-        try:
-            tokens = self._tokenize_part(required.decode(), first=False)
-        except UnicodeDecodeError:  # what is left of a character
-            return None
-        piece = self.piece(tokens[0]) if tokens else b""
-        return piece if piece and required.startswith(piece) else None
-
-    def _log_sum_exp(self, logits: Any, top: float) -> float:
-        """The logarithm of the sum of all exponentials; `top` is the largest logit.
-
-        The caches are full of weights now, so every pass over the logits counts: they are
-        shifted only where their exponentials could overflow.
-        """
-        if abs(top) < SAFE_LOGIT:
-            self._np.exp(logits, out=self._scratch)
-            return math.log(float(self._np.add.reduce(self._scratch)))
-        self._np.subtract(logits, top, out=self._scratch)
-        self._np.exp(self._scratch, out=self._scratch)
-        return top + math.log(float(self._np.add.reduce(self._scratch)))
+        return self.picker.narrows(before, required)
 
     def piece(self, token: int) -> bytes:
         """See Decoder."""

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.engine.ggml_file import MAGIC as GGML_MAGIC
 
 GGUF_MAGIC = b"GGUF"
 N_BATCH = 512
 MIN_CONTEXT = 256
 SPIN_COUNT = "2000"
+ALL_LAYERS = 10_000
 
 
 def _library() -> Any:
@@ -50,6 +52,11 @@ def check_file(path: Path) -> None:
         raise ModelLoadError(
             f"cannot read the model file {path}: {error.strerror or error}"
         ) from error
+    if magic == GGML_MAGIC:
+        raise ModelLoadError(
+            f"{path} is a GGML file from before GGUF, which llama.cpp does not load: "
+            "set library = ctransformers, or obtain the model as GGUF"
+        )
     if magic != GGUF_MAGIC:
         raise ModelLoadError(f"{path} is not a GGUF model file (it does not begin with 'GGUF')")
 
@@ -83,10 +90,22 @@ def start_native() -> Any:
     return native
 
 
-def load_model(native: Any, path: Path, vocab_only: bool) -> Any:
-    """The native model in the file `path`."""
+def check_gpu(native: Any, n_gpu_layers: int) -> None:
+    """Raise ModelLoadError where layers are wanted on a GPU that this build cannot use."""
+    if n_gpu_layers and not native.llama_supports_gpu_offload():
+        raise ModelLoadError(
+            f"gpu_layers is {n_gpu_layers}, but llama-cpp-python was built without GPU support. "
+            "Build it for yours, for instance `CMAKE_ARGS=-DGGML_CUDA=on pip install "
+            "--force-reinstall --no-cache-dir llama-cpp-python` (Vulkan: -DGGML_VULKAN=on; "
+            "Metal: -DGGML_METAL=on), or set gpu_layers = 0"
+        )
+
+
+def load_model(native: Any, path: Path, vocab_only: bool, n_gpu_layers: int = 0) -> Any:
+    """The native model in the file `path`; -1 puts all of its layers on the GPU."""
+    check_gpu(native, n_gpu_layers)
     params = native.llama_model_default_params()
-    params.n_gpu_layers = 0
+    params.n_gpu_layers = n_gpu_layers if n_gpu_layers >= 0 else ALL_LAYERS
     params.vocab_only = vocab_only
     model = native.llama_model_load_from_file(str(path).encode(), params)
     if not model:

@@ -100,10 +100,7 @@ def _asked(location: HubLocation, hub: str) -> HfFileMetadata:
     except HFValidationError as error:
         raise PullError(f"{_shown(location)} is no name on the hub: {error}") from error
     except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
-        raise HubOffline(
-            f"{urlsplit(hub).netloc} cannot be reached ({error}). Check the network; a mirror can "
-            "be set in HF_ENDPOINT and a proxy in HTTPS_PROXY."
-        ) from error
+        raise _unreachable(hub, error) from error
 
 
 def files_of(repo: str) -> list[str]:
@@ -122,8 +119,10 @@ def files_of(repo: str) -> list[str]:
         status = error.response.status_code
         whole = HubLocation(repo, "FILE.gguf")
         raise _refusal(whole, hub, status, error.response.headers.get("x-error-code", "")) from None
-    except (httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
-        raise HubOffline(f"{urlsplit(hub).netloc} was asked for {repo} in vain: {error}") from error
+    except HFValidationError as error:
+        raise PullError(f"hf:{repo} is no name on the hub: {error}") from error
+    except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
+        raise _unreachable(hub, error) from error
     return [f"hf:{repo}/{name}" for name in sorted(names) if name.endswith(".gguf")]
 
 
@@ -165,6 +164,15 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def _be_quiet() -> None:
     # Else its first request asks the hub for a list of other programs to name in its user agent.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def _unreachable(hub: str, error: Exception) -> HubOffline:
+    from slm_lsp.registry.web import network_advice
+
+    return HubOffline(
+        f"{urlsplit(hub).netloc} cannot be reached ({error}). {network_advice(error)} A mirror can "
+        "be set in HF_ENDPOINT."
+    )
 
 
 def _refusal(location: HubLocation, hub: str, status: int, code: str) -> PullError:

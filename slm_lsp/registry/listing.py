@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from slm_lsp.registry.cache import located_files, model_path, state
+from slm_lsp.registry.describe import one_line
 from slm_lsp.registry.found import FoundModel
 from slm_lsp.registry.needs import weights_bytes
+from slm_lsp.registry.part import parts_of
 from slm_lsp.registry.specs import FileSource, ModelSpec
 
 MAX_SHOWN_FOUND = 8
@@ -50,6 +52,7 @@ class Row:
     in_use: bool
     quantizations: tuple[Quantized, ...]
     found: tuple[str, ...]
+    is_begun: bool = False
 
     @property
     def state(self) -> str:
@@ -62,6 +65,8 @@ class Row:
             return f"ready as {', '.join(ready)}"
         if ready:
             return "ready"
+        if self.is_begun:
+            return "partly here"
         return f"found in {', '.join(self.found)}" if self.found else "not here"
 
 
@@ -109,7 +114,10 @@ def format_located(cache_dir: Path | None = None, in_use: str = "") -> list[str]
 def format_found(found: Sequence[FoundModel], *, all_of_them: bool) -> list[str]:
     """A line for each file of another program, as it is named on the command line."""
     shown = found if all_of_them else found[:MAX_SHOWN_FOUND]
-    lines = [f"  found: {each.name} ({each.program}, {_bytes(each.size_bytes)})" for each in shown]
+    lines = [
+        f"  found: {one_line(each.name)} ({each.program}, {_bytes(each.size_bytes)})"
+        for each in shown
+    ]
     if len(found) > len(shown):
         lines.append(f"  … and {len(found) - len(shown)} more: `slm-lsp models list --all`")
     return lines
@@ -159,6 +167,7 @@ def _row(
         in_use=in_use,
         quantizations=tuple(known),
         found=tuple(dict.fromkeys(has)),
+        is_begun=bool(parts_of(model_path(spec, None, cache_dir).parent, spec.name)),
     )
 
 

@@ -13,6 +13,7 @@ Threads: the caller's, which it blocks for as long as it takes; `progress` is ca
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ __all__ = [
     "state",
     "verify",
 ]
+
+_log = logging.getLogger(__name__)
 
 _TEMP_PREFIX = ".pull-"
 _LOCKS = ".locks"
@@ -141,8 +144,16 @@ def locked(folder: Path, key: str) -> Iterator[None]:
     locks = folder / _LOCKS
     for each in (folder.parent, folder, locks):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(locks / f"{key}.lock"):
+    lock = FileLock(locks / f"{key}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("another process is at work on %s: waiting for it", key)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 class _Pulling:

@@ -143,9 +143,15 @@ def _given_up(web: WebFile, part: Part, error: _Interrupted) -> PullError:
         else "Try again later."
     )
     return PullError(
-        f"{web.host} cannot be reached or breaks off ({error}). Check the network (a proxy is "
-        f"taken from HTTPS_PROXY). {kept}"
+        f"{web.host} cannot be reached or breaks off ({error}). {network_advice(error)} {kept}"
     )
+
+
+def network_advice(error: Exception) -> str:
+    """What to do about a connection that was not made."""
+    if "CERTIFICATE" in str(error):
+        return "If your network has a certificate of its own, name its file in SSL_CERT_FILE."
+    return "Check the network; a proxy can be set in HTTPS_PROXY."
 
 
 def _client(url: str) -> httpx2.Client:

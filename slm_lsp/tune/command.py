@@ -30,14 +30,13 @@ from slm_lsp.registry.specs import ModelSpec, SpecError, load_specs
 from slm_lsp.settings_file import SettingsError, config_path, write_settings
 from slm_lsp.tune import find, machine, wording
 from slm_lsp.tune.candidate import Candidate
-from slm_lsp.tune.children import measure_in_child
 from slm_lsp.tune.estimate import estimated
 from slm_lsp.tune.find import FindError, Found
 from slm_lsp.tune.plot import PlotError, save_plot
 from slm_lsp.tune.progress import show_progress
 from slm_lsp.tune.recommend import Limits, Verdict, judge, recommended
-from slm_lsp.tune.session import Measurer, Scope, Session, working_folder
-from slm_lsp.tune.table import print_table
+from slm_lsp.tune.session import Scope, Session, working_folder
+from slm_lsp.tune.table import print_table, print_threads
 from slm_lsp.wiring import looks_like_path
 
 
@@ -50,13 +49,15 @@ class Options:
     json_file: Path | None = None
     plot_file: Path | None = None
     write: bool = False
+    # On the command line; written with the rest, as the rest was chosen for it.
+    budget_ms: float | None = None
 
 
-def tune(config: Config, options: Options, measurer: Measurer = measure_in_child) -> int:
+def tune(config: Config, options: Options) -> int:
     """Run the command. Raises UsageError."""
     signal.signal(signal.SIGTERM, _end)
     try:
-        return _tune(config, options, measurer)
+        return _tune(config, options)
     except (FindError, SpecError, PlotError, SettingsError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -68,20 +69,22 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _tune(config: Config, options: Options, measurer: Measurer) -> int:
+def _tune(config: Config, options: Options) -> int:
     specs = load_specs()
     found = _found(config, options, specs)
     limits = _limits(config)
     load_average = machine.load_average()
     with working_folder(cache_root()) as folder:
         with show_progress(sys.stderr) as report:
-            session = Session(folder, _scope(config, options, limits), report, measurer)
+            session = Session(folder, _scope(config, options, limits), report)
             measured = session.run(found)
         candidates = [*measured, *_estimates(specs, measured, config.context_tokens)]
         verdicts = _judged(candidates, limits)
         failed = [each for each in measured if each.trouble]
         best = recommended(verdicts)
-        print_table(verdicts, best, limits, sys.stdout)
+        print_table(wording.shown(verdicts), best, limits, sys.stdout)
+        if best is not None and best.candidate.measured is not None:
+            print_threads(best.candidate.measured, best.candidate.label, sys.stdout)
         print("\n".join(wording.explain(verdicts, failed, limits)))
         doubts = wording.doubts(verdicts, load_average, limits)
         print("".join(f"slm-lsp: {doubt}\n" for doubt in doubts), end="", file=sys.stderr)
@@ -97,6 +100,7 @@ def _found(config: Config, options: Options, specs: Mapping[str, ModelSpec]) -> 
     names = options.models
     if not names and looks_like_path(config.model):
         names = (config.model,)
+    names = tuple(dict.fromkeys(names))
     files = [Path(name).expanduser() for name in names if looks_like_path(name)]
     named = [name for name in names if not looks_like_path(name)]
     found = [each for file in files for each in find.find_file(file, not options.quick)]
@@ -144,8 +148,10 @@ def _estimates(
 
 
 def _judged(candidates: Sequence[Candidate], limits: Limits) -> list[Verdict]:
-    """Verdicts of all that has figures; of a model that is not here the best one alone."""
+    """Verdicts of all that has figures; of a model that is not here the best one alone, and none
+    where it would not fit into memory."""
     verdicts = [each for each in (judge(each, limits) for each in candidates) if each is not None]
+    verdicts = [e for e in verdicts if not e.candidate.is_estimate or e.misses != "memory"]
     shown: list[Verdict] = [each for each in verdicts if not each.candidate.is_estimate]
     guesses: dict[str, list[Verdict]] = {}
     for each in verdicts:
@@ -180,9 +186,11 @@ def _save(
             "failed": [dataclasses.asdict(each) for each in failed],
             "recommended": dataclasses.asdict(best) if best is not None else None,
         }
-        options.json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        # Figures are shown to others, to whom the user's name is nothing.
+        text = json.dumps(document, indent=1).replace(str(Path.home()), "~")
+        options.json_file.write_text(text + "\n", encoding="utf-8")
     if options.plot_file is not None:
-        save_plot(verdicts, limits, config.invoked_budget_ms, options.plot_file)
+        save_plot(wording.shown(verdicts), limits, config.invoked_budget_ms, options.plot_file)
 
 
 def _offer(
@@ -195,6 +203,8 @@ def _offer(
     spec = specs.get(best.candidate.model)
     default = spec.quantization().name if spec is not None else ""
     changed = wording.settings_for(best, current, default)
+    if options.budget_ms not in (None, current.automatic_budget_ms):
+        changed["automatic_budget_ms"] = options.budget_ms
     if not changed:
         print("Your settings say so already.")
         return

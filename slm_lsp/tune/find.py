@@ -33,6 +33,9 @@ FILE_TYPES = {
 # For files that are not in the registry: one that is read fast and costs little quality, and the
 # one that is read and written fastest.
 TRIED = ("Q8_0", "Q4_0")
+# Architectures that compute with a part of their weights for each token: time does not go with
+# their size, so nothing is estimated (llama.cpp, src/llama-arch.cpp).
+SPARSE = ("moe", "deepseek2")
 # Where files that were made here and chosen are kept.
 KEPT_FOLDER = "requantized"
 
@@ -61,7 +64,10 @@ def find_ready(specs: Mapping[str, ModelSpec], names: Sequence[str] = ()) -> lis
             raise FindError(f"there is no model {name!r}; known are {known}, or give a file's path")
         ready = list(_of_spec(specs[name]))
         if names and not ready:
-            raise FindError(f"{name} is not here: `slm-lsp models pull {name}` obtains it")
+            raise FindError(
+                f"{name} is not here: `slm-lsp models pull {name}` obtains it; without --model "
+                "`slm-lsp tune` estimates what it would do"
+            )
         found += ready
     return found
 
@@ -158,7 +164,8 @@ def absent(specs: Mapping[str, ModelSpec], n_ctx: int) -> list[tuple[Candidate, 
     candidates: list[tuple[Candidate, int]] = []
     for spec in specs.values():
         names = [each.name for each in spec.quantizations]
-        if not any(state(spec, name) == "ready" for name in names):
+        sparse = any(part in spec.architecture for part in SPARSE)
+        if not sparse and not any(state(spec, name) == "ready" for name in names):
             candidates += (each for name in names for each in _absent(spec, name, n_ctx))
     return candidates
 

@@ -10,6 +10,7 @@ Threads: the child's main thread.
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -105,14 +106,11 @@ class Trial:
                 break
             times.append(self._feed(CHUNK))
         n_before = len(times) * CHUNK
-        if len(times) >= 2:
-            # Differences of neighbours would be noise: the last against the first.
-            longer_ms = (times[-1] - times[0]) / CHUNK
-            self.step_slope_ms = max(0.0, longer_ms / (n_before - CHUNK))
+        self.step_slope_ms = slope_of(times) / CHUNK**2
         if n_before > WRITE_BEFORE:
-            deep_ms = statistics.median(self._write(n_threads, n_before))
-            shallow_ms = statistics.median(self.writes[n_threads])
-            self.write_slope_ms = max(0.0, (deep_ms - shallow_ms) / (n_before - WRITE_BEFORE))
+            # Other programs only ever add to a time, so the difference of the shortest is truest.
+            longer_ms = min(self._write(n_threads, n_before)) - min(self.writes[n_threads])
+            self.write_slope_ms = max(0.0, longer_ms / (n_before - WRITE_BEFORE))
 
     def _empty(self) -> None:
         self._steps.truncate(0)
@@ -125,6 +123,14 @@ class Trial:
         self._steps.feed(tokens)
         self._steps.pick()
         return self._clock.now_ms() - started_ms
+
+
+def slope_of(times: Sequence[float]) -> float:
+    """How much longer each takes than the one before: the median over all pairs, so that one that
+    was disturbed does not decide; never below 0."""
+    pairs = itertools.combinations(enumerate(times), 2)
+    slopes = [(later - earlier) / (j - i) for (i, earlier), (j, later) in pairs]
+    return max(0.0, statistics.median(slopes)) if slopes else 0.0
 
 
 def spread_of(series: Sequence[Sequence[float]]) -> float:

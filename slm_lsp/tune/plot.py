@@ -35,9 +35,9 @@ def save_plot(verdicts: Sequence[Verdict], limits: Limits, invoked_ms: float, pa
             "a plot needs matplotlib: `pip install 'slm-lsp[bench]'`; the table has all its figures"
         ) from error
     height = 1.6 + 0.32 * len(verdicts)
-    figure, (bars, curves) = plt.subplots(1, 2, figsize=(11, max(3.4, height)))
+    figure, (lines, curves) = plt.subplots(1, 2, figsize=(12, max(3.4, height)))
     try:
-        _bars(bars, verdicts, limits)
+        _lines(lines, verdicts, limits)
         _curves(curves, verdicts, limits, invoked_ms)
         figure.tight_layout()
         figure.savefig(path, format=path.suffix.lstrip(".") or "svg", metadata=_undated(path))
@@ -51,19 +51,30 @@ def _undated(path: Path) -> dict[str, None] | None:
     return {"Date": None} if path.suffix in (".svg", "") else None
 
 
-def _bars(axes: Any, verdicts: Sequence[Verdict], limits: Limits) -> None:
+def _lines(axes: Any, verdicts: Sequence[Verdict], limits: Limits) -> None:
     for i, each in enumerate(verdicts):
         color = KEPT if each.keeps else MISSED
-        hatch = "//" if each.candidate.is_estimate else ""
-        bar = axes.barh(i, each.warm_ms + RESERVE_MS, color=color, hatch=hatch, alpha=0.85)
-        axes.bar_label(bar, fmt=" %.0f", fontsize=7)
-    axes.axvline(limits.budget_ms, color="black", linewidth=1, linestyle="--")
+        filled = "none" if each.candidate.is_estimate else color
+        took_ms = each.warm_ms + RESERVE_MS
+        axes.plot(took_ms, i, "o", color=color, markerfacecolor=filled, markersize=7)
+        axes.annotate(f"{took_ms:.0f}", (took_ms, i), (8, -3), textcoords="offset points", size=7)
+    axes.axvline(limits.budget_ms, color="black", linewidth=1, linestyle=":")
     axes.set_yticks(range(len(verdicts)), [each.candidate.label for each in verdicts], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.margins(x=0.2)
-    axes.set_xlabel("ms, log scale; hatched: estimate; red: does not keep the budget")
-    axes.set_title(f"a line while typing; dashed: {limits.budget_ms:g} ms", fontsize=9)
+    _log(axes.xaxis, axes.set_xscale)
+    axes.margins(x=0.15)
+    axes.grid(axis="y", linewidth=0.3)
+    axes.set_xlabel("ms, log scale; hollow: estimate; red: budget not kept")
+    axes.set_title(f"a line while typing; dotted: {limits.budget_ms:g} ms", fontsize=9)
+
+
+def _log(axis: Any, set_scale: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _curves(axes: Any, verdicts: Sequence[Verdict], limits: Limits, invoked_ms: float) -> None:
@@ -78,9 +89,9 @@ def _curves(axes: Any, verdicts: Sequence[Verdict], limits: Limits, invoked_ms: 
         axes.plot(sizes, times, style, label=each.candidate.label, linewidth=1.2)
     for ms in (limits.budget_ms, invoked_ms):
         axes.axhline(ms, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
+    _log(axes.yaxis, axes.set_yscale)
     axes.set_xlabel("tokens of a prompt of which nothing was read")
     axes.set_ylabel("ms, log scale")
     title = f"cold prompt and a line; dotted: {limits.budget_ms:g} and {invoked_ms:g} ms"
     axes.set_title(title, fontsize=9)
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))

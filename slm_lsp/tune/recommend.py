@@ -85,8 +85,6 @@ def judge(candidate: Candidate, limits: Limits) -> Verdict | None:
         return None
     for prompt_tokens in prompt_sizes(limits.prompt_tokens, candidate.trained_tokens):
         for context_tokens in _contexts(prompt_tokens, limits):
-            if memory_bytes(candidate, context_tokens) > limits.memory_bytes:
-                continue
             choices = [
                 Choice(prompt_tokens, context_tokens, threads, batch_threads)
                 for threads, batch_threads in _threads(candidate.measured)

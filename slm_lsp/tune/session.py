@@ -36,8 +36,8 @@ EACH_MS, LEAST_MS = 25_000.0, 3_000.0
 N_ROUNDS, N_QUICK_ROUNDS = 7, 3
 # What requantizing and measuring leave free on the disk.
 SPARE_BYTES = 500_000_000
-# About what llama.cpp writes on one slow core.
-REQUANTIZED_BYTES_PER_MS = 10_000.0
+# About what llama.cpp reads of a file that it requantizes, on 2 busy cores.
+REQUANTIZED_BYTES_PER_MS = 25_000.0
 
 Report = Callable[[str, float], None]
 
@@ -83,8 +83,8 @@ class Session:
     folder: Path
     scope: Scope
     report: Report
-    measurer: Measurer = measure_in_child
-    requantizer: Requantize = requantize
+    measurer: Measurer | None = None
+    requantizer: Requantize | None = None
     clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class Session:
             self._check_memory(candidate)
             path = found.path or self._make(found, label, i / n_all)
             plan = self._plan(path, candidate, n_all - i)
-            measured = self.measurer(
+            measured = (self.measurer or measure_in_child)(
                 plan, lambda text, done: self.report(f"{label}: {text}", (i + done) / n_all)
             )
         except (MeasureError, PullError, OSError) as error:
@@ -152,7 +152,7 @@ class Session:
         target = self.folder / f"{self._n_made}.gguf"
         text = f"{label}: making it from {found.source.name}"
         self.report(text, done)
-        self.requantizer(
+        (self.requantizer or requantize)(
             found.source, target, candidate.quantization, lambda: self.report(text, done)
         )
         self._n_made += 1

@@ -21,6 +21,8 @@ from slm_lsp.tune.recommend import RESERVE_MS, Limits, Verdict, recommended, wor
 
 # Half of the measurements farther from each other than this: say so.
 WIDE_SPREAD = 0.25
+# Estimates of models that do not keep the budget, in the table.
+N_MISSED = 5
 
 
 def settings_for(verdict: Verdict, config: Config, default_quantization: str) -> dict[str, object]:
@@ -44,9 +46,19 @@ def settings_for(verdict: Verdict, config: Config, default_quantization: str) ->
     return changed
 
 
+def shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """What the table shows: of the estimates those that keep the budget, and the next few."""
+    missed = [each for each in verdicts if each.candidate.is_estimate and not each.keeps]
+    missed.sort(key=lambda each: each.warm_ms)
+    left_out = set(map(id, missed[N_MISSED:]))
+    return [each for each in verdicts if id(each) not in left_out]
+
+
 def explain(verdicts: Sequence[Verdict], failed: Sequence[Candidate], limits: Limits) -> list[str]:
     """What is recommended and why, line by line."""
+    n_left_out = len(verdicts) - len(shown(verdicts))
     return [
+        *([f"{n_left_out} slower models of the registry are left out."] if n_left_out else []),
         *_how(limits),
         *(f"{each.label}: {each.trouble}" for each in failed),
         *_recommendation(verdicts, limits),
@@ -59,7 +71,7 @@ def _how(limits: Limits) -> Iterator[str]:
         f"line: while typing, {NEW_TOKENS} new tokens are read behind the prompt and "
         f"{LINE_TOKENS} written. cold: tokens of the longest prompt that is read afresh and "
         f"answered with such a line in time. {RESERVE_MS:g} of {limits.budget_ms:g} ms are for "
-        "all but the model. threads: to write, to read."
+        "all but the model. threads: to write, to read. ~: not here, an estimate."
     )
 
 
