@@ -1,4 +1,4 @@
-"""The command line: serve, daemon, complete, models, stats, why, doctor.
+"""The command line: serve, daemon, complete, models, tune, stats, why, doctor.
 
 Owns: the options, their help, and the exit statuses: 0 done, 1 nothing to show or something
 found wrong, 2 wrong use, with one sentence on stderr.
@@ -15,11 +15,11 @@ import argparse
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm_lsp import __version__
 from slm_lsp.config import FIELDS, Config, default_engine, load
+from slm_lsp.settings_file import config_path
 
 CLI_BUDGET_MS = 15_000.0
 # What `completion.sessions_file` keeps, which `serve` must not import.
@@ -51,6 +51,9 @@ def run(arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # as with `| head`; without this, flushing at exit fails once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon(commands)
     _add_complete(commands)
     _add_models(commands)
+    _add_tune(commands)
     _add_stats(commands)
     _add_why(commands)
     _add_doctor(commands)
@@ -137,15 +141,74 @@ def _add_complete(commands: Commands) -> None:
 
 
 def _add_models(commands: Commands) -> None:
-    models = commands.add_parser("models", help="obtain and list models")
+    models = commands.add_parser("models", help="obtain, choose and list models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="show name, size, licence and state of each model")
-    listing.set_defaults(command=_models_list)
-    pull = actions.add_parser("pull", help="obtain a model, check it and make it ready")
-    pull.set_defaults(command=_models_pull)
-    pull.add_argument("name", nargs="?", help="which model (default: the default model)")
+    _add_models_list(actions)
+    what = "name of a model, or where it is: hf:OWNER/REPO/FILE.gguf, https://…, ollama:NAME:TAG"
+    pull = _action(actions, "pull", "obtain a model, check it and make it ready")
+    pull.add_argument("name", nargs="?", help=f"{what} (default: the default model)")
     pull.add_argument("--quantization", help="which quantization (default: the model's default)")
     pull.add_argument("--force", action="store_true", help="obtain it even if it is there")
+    use = _action(actions, "use", "obtain a model if need be, try it, and use it from now on")
+    use.add_argument("name", help=f"{what}, or the path of a GGUF file")
+    use.add_argument("--quantization", help="which quantization (default: the model's default)")
+    remove = _action(actions, "remove", "take a model off the disk")
+    remove.add_argument("name", help=what)
+    remove.add_argument("--quantization", help="only this one (default: all)")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    verify = _action(actions, "verify", "read what is here and compare it with its hash")
+    verify.add_argument("name", nargs="?", help="which model (default: all that are here)")
+    add = _action(actions, "add", "write an entry of your own for a model")
+    add.add_argument("name", help="what it is to be called")
+    add.add_argument("location", help=what)
+    add.add_argument("--family", help="whose prompts it takes; it is then not fetched to look")
+    add.add_argument("--quantization", help="what the file is, where its name does not tell")
+    info = _action(actions, "info", "show what is known of a model, or of a GGUF file")
+    info.add_argument("name", nargs="?", help=f"{what}, or a path (default: the model in use)")
+
+
+def _add_models_list(actions: Commands) -> None:
+    listing = _action(actions, "list", "show name, size, licence and state of each model")
+    listing.add_argument("--all", action="store_true", help="each quantization, each file found")
+    listing.add_argument("--json", action="store_true", help="print an object with all facts")
+
+
+def _action(actions: Commands, name: str, text: str) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=text)
+    action.set_defaults(command=_models, action=name)
+    return action
+
+
+def _add_tune(commands: Commands) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="measure this machine and recommend model, quantization and threads",
+        description="Measure each model that is here, on this machine, and recommend the best one "
+        "that keeps the budget. It takes up to 3 minutes, and one for each further model.",
+    )
+    tune.set_defaults(command=_tune)
+    tune.add_argument(
+        "--model",
+        dest="models",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME|PATH",
+        help="names of models, or paths of GGUF files (default: all that are here)",
+    )
+    tune.add_argument(
+        "--quick",
+        action="store_true",
+        help="half a minute: fewer rounds, and only quantizations that are here",
+    )
+    tune.add_argument(
+        "--budget-ms", type=float, dest="automatic_budget_ms", help="the time to keep"
+    )
+    tune.add_argument("--json", metavar="FILE", help="write all figures here")
+    tune.add_argument("--plot", metavar="FILE", help="write a plot here (SVG; needs matplotlib)")
+    tune.add_argument(
+        "--write", "--yes", action="store_true", help="write the settings without asking"
+    )
 
 
 def _add_stats(commands: Commands) -> None:
@@ -194,18 +257,11 @@ def _add_doctor(commands: Commands) -> None:
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="name of a model, or path of a GGUF file")
+    parser.add_argument("--model", help="name of a model, path of a GGUF file, or a location")
     parser.add_argument("--quantization", help="which quantization of the model")
     parser.add_argument("--threads", type=int, help="threads for generating")
     parser.add_argument("--batch-threads", type=int, help="threads for reading prompts")
     parser.add_argument("--trace", metavar="FILE", help="append one JSON line a request")
-
-
-def config_path() -> Path:
-    """The user's settings file; it need not exist."""
-    from platformdirs import user_config_path
-
-    return user_config_path("slm-lsp") / "config.toml"
 
 
 def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
@@ -265,38 +321,34 @@ def _complete(options: argparse.Namespace) -> int:
     )
 
 
-def _models_list(options: argparse.Namespace) -> int:
-    from slm_lsp.registry.listing import format_list
-    from slm_lsp.registry.specs import SpecError, load_specs
+def _models(options: argparse.Namespace) -> int:
+    from slm_lsp import models_cli
+    from slm_lsp.models_named import ModelsError, explained
 
+    # No option of these commands is a setting.
+    config, problems = load(config_path(), os.environ, {})
+    for problem in problems:
+        print(f"slm-lsp: {problem}", file=sys.stderr)
     try:
-        print(format_list(load_specs()))
-    except (SpecError, OSError) as error:
+        with explained():
+            return models_cli.run(options, config)
+    except ModelsError as error:
         raise UsageError(str(error)) from error
-    return 0
 
 
-def _models_pull(options: argparse.Namespace) -> int:
-    from slm_lsp.registry.progress_bar import show_progress
-    from slm_lsp.registry.pull import PullError, pull
-    from slm_lsp.registry.specs import DEFAULT_MODEL, SpecError, load_specs
+def _tune(options: argparse.Namespace) -> int:
+    from pathlib import Path
 
-    try:
-        specs = load_specs()
-        name = options.name or DEFAULT_MODEL
-        if name not in specs:
-            raise UsageError(f"there is no model {name!r}; known are {', '.join(sorted(specs))}")
-        with show_progress() as progress:
-            path = pull(
-                specs[name],
-                quantization=options.quantization,
-                progress=progress,
-                force=options.force,
-            )
-    except (PullError, SpecError) as error:
-        raise UsageError(str(error)) from error
-    print(path)
-    return 0
+    from slm_lsp.tune.command import Options, tune
+
+    asked = Options(
+        models=tuple(options.models),
+        quick=options.quick,
+        json_file=Path(options.json) if options.json else None,
+        plot_file=Path(options.plot) if options.plot else None,
+        write=options.write,
+    )
+    return tune(_config_or_warn(options), asked)
 
 
 def _stats(options: argparse.Namespace) -> int:

@@ -23,7 +23,8 @@ import psutil
 from slm_lsp.config import Config, usable_cores
 from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.llama_load import check_file
-from slm_lsp.wiring import ModelFile, looks_like_path, obtain
+from slm_lsp.registry.naming import kind_of
+from slm_lsp.wiring import ModelFile, obtain
 
 MIN_FREE_BYTES = 600_000_000
 N_SPEED_PROMPT = 256
@@ -177,8 +178,13 @@ def _model(config: Config, found: list[ModelFile]) -> Finding:
 
 
 def _model_advice(config: Config) -> str:
-    if looks_like_path(config.model):
+    kind = kind_of(config.model)
+    if kind == "path":
         return "give the path of a GGUF file, or leave out --model to use the default model"
+    if kind == "location":
+        return f"`slm-lsp models pull {config.model}` obtains it and shows how far it is"
+    if kind == "found":
+        return "`slm-lsp models list --all` shows the files that other programs have"
     return "`slm-lsp models list` names the models, `slm-lsp models pull` obtains one"
 
 

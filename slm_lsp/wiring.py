@@ -48,34 +48,80 @@ class ModelFile:
 
 
 def looks_like_path(model: str) -> bool:
-    """Whether `--model` names a file rather than an entry of the registry."""
-    return model.endswith(".gguf") or "/" in model or "\\" in model
+    """Whether `--model` names a file rather than an entry of the registry or a location."""
+    from slm_lsp.registry.naming import kind_of
+
+    return kind_of(model) == "path"
 
 
 def obtain(config: Config, progress: Callable[[PullProgress], None] | None = None) -> ModelFile:
     """The configured model, fetched if need be. Raises ModelLoadError."""
-    if looks_like_path(config.model):
-        try:
-            path = Path(config.model).expanduser()
-        except RuntimeError as error:  # the home of a user that there is not
-            raise ModelLoadError(f"{config.model}: {error}") from error
-        return ModelFile(path.name, path, None)
     # Imported late: the registry's libraries are needed only here.
-    from slm_lsp.registry.pull import PullError, pull
-    from slm_lsp.registry.specs import DEFAULT_MODEL, SpecError, load_specs
+    from slm_lsp.registry.naming import kind_of
+    from slm_lsp.registry.specs import SpecError
+    from slm_lsp.registry.steps import PullError
 
     try:
-        specs = load_specs()
-        name = config.model or DEFAULT_MODEL
-        if name not in specs:
-            raise ModelLoadError(
-                f"there is no model {name!r}; known are {', '.join(sorted(specs))}, "
-                "or give the path of a GGUF file"
-            )
-        path = pull(specs[name], quantization=config.quantization or None, progress=progress)
-    except (PullError, SpecError) as error:
+        match kind_of(config.model):
+            case "path":
+                return _file(config.model)
+            case "found":
+                return _found(config.model)
+            case "location":
+                return _located(config, progress)
+        return _entry(config, progress)
+    except (PullError, SpecError, ValueError) as error:
         raise ModelLoadError(str(error)) from error
-    return ModelFile(name, path, specs[name].template)
+
+
+def _file(model: str) -> ModelFile:
+    from slm_lsp.registry.naming import path_of
+
+    path = path_of(model)
+    return ModelFile(path.name, path, None)
+
+
+def _found(model: str) -> ModelFile:
+    """A file that another program keeps, with the template of the entry that it is a copy of."""
+    from slm_lsp.registry.found import find_named
+    from slm_lsp.registry.naming import spec_at
+    from slm_lsp.registry.specs import load_specs
+
+    named = find_named(model)
+    if named is None:
+        raise ModelLoadError(
+            f"there is no {model}: `slm-lsp models list --all` shows what there is"
+        )
+    spec = spec_at(named.hub, load_specs().values()) if named.hub else None
+    return ModelFile(model, named.path, spec.template if spec is not None else None)
+
+
+def _located(config: Config, progress: Callable[[PullProgress], None] | None) -> ModelFile:
+    from slm_lsp.registry.naming import normal_location, spec_at
+    from slm_lsp.registry.pull import pull_location
+    from slm_lsp.registry.specs import load_specs
+
+    location = normal_location(config.model)
+    path = pull_location(location, quantization=config.quantization, progress=progress)
+    spec = spec_at(location, load_specs().values())
+    return ModelFile(location, path, spec.template if spec is not None else None)
+
+
+def _entry(config: Config, progress: Callable[[PullProgress], None] | None) -> ModelFile:
+    from slm_lsp.registry.cache import model_path, state
+    from slm_lsp.registry.naming import spec_named
+    from slm_lsp.registry.specs import DEFAULT_MODEL
+
+    spec = spec_named(config.model or DEFAULT_MODEL)
+    quantization = config.quantization or None
+    # What fetches is not even imported where nothing is to be fetched, as at nearly every start.
+    with contextlib.suppress(OSError):
+        if state(spec, quantization) == "ready":
+            return ModelFile(spec.name, model_path(spec, quantization), spec.template)
+    from slm_lsp.registry.pull import pull
+
+    path = pull(spec, quantization=quantization, progress=progress)
+    return ModelFile(spec.name, path, spec.template)
 
 
 def load_decoder(config: Config, report: Report) -> Decoder:
@@ -83,7 +129,8 @@ def load_decoder(config: Config, report: Report) -> Decoder:
     from slm_lsp.engine.llama import LlamaDecoder
 
     def progress(step: PullProgress) -> None:
-        report(f"{step.stage} the model", step.done_bytes / max(1, step.total_bytes))
+        done = step.done_bytes / step.total_bytes if step.total_bytes else None
+        report(f"{step.stage} the model", done)
 
     model = obtain(config, progress)
     report(f"load {model.name}", None)
@@ -147,8 +194,12 @@ PASSED_ON = ("model", "quantization", *SHAPING, "daemon_idle_minutes")
 def identity(config: Config) -> tuple[str, ...]:
     """Which model it is: what has the same identity has the same daemon."""
     if looks_like_path(config.model):
+        from slm_lsp.registry.naming import path_of
+
         # Raises nothing: what cannot be resolved cannot be loaded, which the daemon will say.
-        return "file", os.path.realpath(os.path.expanduser(config.model))
+        with contextlib.suppress(ValueError):
+            return "file", os.path.realpath(path_of(config.model))
+        return "file", os.path.realpath(config.model)
     from slm_lsp.registry.cache import cache_root
     from slm_lsp.registry.specs import DEFAULT_MODEL
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 from editor import CURSOR, PATIENCE_S, Editor, Json
 from pygls.protocol import default_converter
 
+from slm_lsp import model_choice
 from slm_lsp.completion.policy import PLAIN, Policy
 from slm_lsp.config import Config
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
@@ -124,6 +125,7 @@ class FakeEditor(Editor):
             None if sessions_folder is None else lambda: sessions_folder,
             None if notes_folder is None else lambda: notes_folder,
             make_workspace,
+            lambda: model_choice,
         )
         self.server.protocol.set_writer(self.stream)
 

@@ -18,7 +18,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,8 @@ def main(path: str) -> int:
     ) -> ScriptedEngine:
         return ScriptedEngine(config.model or "scripted", script, on_state)
 
-    return stdio.speak(SlmServer(replace(PATIENT), make_engine, Trace(), []))
+    choices = stdio._choices
+    return stdio.speak(SlmServer(PATIENT, make_engine, Trace(), [], choices=choices))
 
 
 if __name__ == "__main__":

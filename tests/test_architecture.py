@@ -22,9 +22,11 @@ PACKAGE = Path(__file__).parents[1] / "slm_lsp"
 RIM = frozenset(
     {
         *("cli", "__main__", "wiring", "oneshot", "doctor", "control", "stats", "why"),
+        *("models_cli", "models_named", "model_choice"),
         # What `serve` runs where a process is kept ready.
         *("lsp.stdio", "ready.client", "ready.host", "ready.launch", "ready.provision"),
         *("ready.session", "ready.warm"),
+        "tune.command",
     }
 )
 VALUES = frozenset({"types", "deadline"})
@@ -38,7 +40,8 @@ MAY_IMPORT = {
     "context": {"secrets", "text", "types"},
     "prompt": {"secrets", "text", "types"},
     "engine": {"secrets", "text", *VALUES},
-    "registry": {"types"},
+    # Entries name families of `prompt`, so that no layout is written twice.
+    "registry": {"prompt", "types"},
     "secrets": set[str](),
     "text": {"types"},
     "ready": set[str](),
@@ -46,6 +49,8 @@ MAY_IMPORT = {
     "trace": {"deadline"},
     "deadline": set[str](),
     "config": set[str](),
+    "settings_file": {"config"},
+    "tune": {"engine", "registry", "config", *VALUES},
     "": set[str](),
 }
 # Imports that exist only for the type checker.
@@ -61,6 +66,8 @@ ONLY_IN = {
         "slm_lsp/registry/quantize.py",
         "slm_lsp/doctor.py",
     ),
+    "huggingface_hub": ("slm_lsp/registry/hub.py",),
+    "httpx2": ("slm_lsp/registry/hub.py", "slm_lsp/registry/web.py", "slm_lsp/engine/"),
     # Both call llama.cpp's C functions.
     "ctypes": ("slm_lsp/engine/", "slm_lsp/registry/quantize.py"),
 }

@@ -150,8 +150,12 @@ def test_which_models_are_files() -> None:
 
 
 def test_unknown_models_and_quantizations() -> None:
-    with pytest.raises(ModelLoadError, match=f"no model 'gpt'; known are .*{DEFAULT_MODEL}"):
+    with pytest.raises(ModelLoadError, match=r"no model 'gpt'\. `slm-lsp models list` names"):
         obtain(Config(model="gpt"))
+    with pytest.raises(
+        ModelLoadError, match=f"no model 'smolm2-135m'; did you mean {DEFAULT_MODEL}"
+    ):
+        obtain(Config(model="smolm2-135m"))
     with pytest.raises(ModelLoadError, match=r"~nobody-here/a\.gguf: .* home"):
         obtain(Config(model="~nobody-here/a.gguf"))
     with pytest.raises(ModelLoadError, match="Q1_X"):
@@ -181,7 +185,7 @@ def test_commands_that_are_none(capsys: Captured) -> None:
     check(capsys, ["models"], 2, "", "required: ACTION")
     check(capsys, ["complete"], 2, "", "PATH:LINE:COL")
     check(capsys, ["complete", "a.py:1:1", "--budget-ms", "soon"], 2, "", "--budget-ms")
-    check(capsys, ["models", "pull", "gpt"], 2, "", "slm-lsp: there is no model 'gpt'; known are")
+    check(capsys, ["models", "pull", "gpt"], 2, "", "slm-lsp: there is no model 'gpt'")
     check(capsys, ["--version"], 0, f"slm-lsp {__version__}", "")
     check(capsys, ["--help"], 0, "within a latency budget", "")
 
@@ -285,7 +289,7 @@ def test_wrong_settings_are_said_and_the_rest_is_taken(
 INITIALIZE_AND_LIST_MODULES = """
 import json, sys
 import slm_lsp.lsp.stdio
-from slm_lsp.cli import config_path
+from slm_lsp.settings_file import config_path
 from slm_lsp.config import Config
 from slm_lsp.lsp.server import SlmServer
 from slm_lsp.trace import Trace

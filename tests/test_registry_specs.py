@@ -64,10 +64,10 @@ def test_the_default_model_is_shipped_and_complete() -> None:
     assert spec.name == DEFAULT_MODEL
     assert spec.licence == "Apache-2.0"
     assert spec.context_tokens == 8192
-    assert spec.source.size_bytes == 98_362_432
+    assert spec.source_of().size_bytes == 98_362_432
     assert [known.name for known in spec.quantizations] == ["Q8_0", "Q4_0", "Q4_1"]
     assert spec.quantization().name == "Q8_0"
-    assert spec.quantization("Q4_1").size_bytes == spec.source.size_bytes
+    assert spec.quantization("Q4_1").size_bytes == spec.source_of().size_bytes
     assert spec.template == FimTemplate(
         name="suffix-as-file",
         layout=("<file_sep>", "{suffix}", "<file_sep>", "{prefix}"),
@@ -120,7 +120,7 @@ def test_an_unknown_quantization_names_the_known_ones(tmp_path: Path) -> None:
         ("download_bytes = 100", "download_bytes = 1.5", "source.download_bytes", "an integer"),
         ('sha256 = "', 'sha256 = "xyz', "source.sha256", "does not match"),
         ('version = "1.0"', 'version = "1.0"\nmirror = "x"', "source.mirror", "unknown key"),
-        ('default = "Q8_0"', 'default = "Q5_0"', "quantizations.default", "no entry"),
+        ('default = "Q8_0"', 'default = "Q5_0"', "quantizations.default", "not made here"),
         ("Q8_0 = 300", 'Q8_0 = "300"', "quantizations.size_bytes.Q8_0", "an integer"),
         ("Q4_1 = 200", "Q4_1 = 201", "quantizations.size_bytes.Q4_1", "size_bytes, 200"),
         ('"{prefix}", ', "", "template.layout", "must hold {prefix} once"),

@@ -85,15 +85,17 @@ async def test_daemons_that_start_at_once_leave_one(place: Place) -> None:
     children = [launcher._spawn() for _ in range(3)]
     async with Client(place) as client:
         await client.ready()
-        ended: dict[int, int] = {}
+        # On a busy machine the client has started one more, and that one may be it.
+        [left] = starts(place)
+        others, ended = set(children) - {left}, dict[int, int]()
         async with asyncio.timeout(PATIENCE_S):
-            while len(ended) < 2:
-                for child in set(children) - ended.keys():
+            while ended.keys() != others:
+                for child in others - ended.keys():
                     if (status := launcher.ended(child)) is not None:
                         ended[child] = status
                 await asyncio.sleep(0.01)
         assert set(ended.values()) == {ALREADY_RUNNING}
-        assert starts(place) == [*(set(children) - ended.keys())]
+        assert starts(place) == [left]
         assert (await client.generate(asked())).text == "said"
 
 

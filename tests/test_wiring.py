@@ -91,8 +91,10 @@ def test_a_path_is_told_from_a_name(model: str, is_path: bool) -> None:
     assert wiring.looks_like_path(model) is is_path
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ModelLoadError, match=r"no model 'nosuch'; known are smollm2-135m"):
+def test_an_unknown_name_says_what_will_do() -> None:
+    with pytest.raises(
+        ModelLoadError, match=r"no model 'nosuch'\. `slm-lsp models list` names them"
+    ):
         wiring.obtain(Config(model="nosuch"))
 
 

@@ -17,14 +17,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slm_lsp.completion import collecting
 from slm_lsp.completion.ahead import Ahead
 from slm_lsp.completion.alternatives import others, with_alternatives, with_others
-from slm_lsp.completion.anchors import Chosen
 from slm_lsp.completion.answers import Answers, Check
 from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.flights import Flight, Flights
 from slm_lsp.completion.gate import Gate
+from slm_lsp.completion.jobs import taken_of
 from slm_lsp.completion.outcome import UNANSWERED, Outcome, note
 from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.place import Place
@@ -85,6 +84,7 @@ class Completer:
         self.trace = trace or Trace()
         self.tally = Tally()
         self.policy = policy
+        self.paused = False
         self.recent = Recent()
         self.gate = Gate() if policy.confidence_gate else None
         if not policy.snippets:
@@ -134,8 +134,8 @@ class Completer:
         return outcome
 
     async def _complete(self, request: CompletionRequest, span: Span) -> Outcome:
-        if self._is_left_alone(request.snapshot):
-            return Outcome(None, RejectReason.SECRET_FILE)
+        if (why := self._left_alone(request.snapshot)) is not None:
+            return Outcome(None, why)
         outcome = self._answers.remembered(request)
         if outcome is not None and self._wants_others(request):
             # What is remembered comes first, and the rest is looked for as if it were not.
@@ -249,7 +249,7 @@ class Completer:
         except PromptError as error:
             return Outcome(None, RejectReason.PROMPT_REFUSED, detail=str(error))
         self._preparer.answered(request.snapshot.uri, prepared.chosen, generation.other_at)
-        taken = _taken(job, prepared.chosen, generation, span)
+        taken = taken_of(job, prepared.chosen, generation, span)
         with span.stage("finish"), self._preparer.hurried():
             check = self._check(request, prepared, span)
             outcome = await self._answers.of_model(request, prepared.context, generation, check)
@@ -343,7 +343,7 @@ class Completer:
 
     def opened(self, snapshot: DocumentSnapshot) -> None:
         """Look at a document, and let the engine read it, ahead of its first request."""
-        if self._is_left_alone(snapshot):
+        if self._left_alone(snapshot):
             return
         self._preparer.follow(snapshot)
         self._ahead.reading.opened(snapshot)
@@ -354,15 +354,24 @@ class Completer:
 
     def idle(self, snapshot: DocumentSnapshot, offset: int | None = None) -> None:
         """Nobody has asked for a while since an edit that ended at `offset`."""
-        if self._is_left_alone(snapshot):
+        if self._left_alone(snapshot):
             return
         self._seen(snapshot)
         self._preparer.follow(snapshot)
         self._ahead.reading.idle(snapshot, offset)
 
-    def _is_left_alone(self, snapshot: DocumentSnapshot) -> bool:
-        """Whether nothing of a document is looked at, as it is one of secrets."""
-        return self.config.secret_files == "off" and is_secret_uri(snapshot.uri)
+    def pause(self, paused: bool) -> None:
+        """Do nothing until told to go on, or go on."""
+        self.paused = paused
+        if paused:
+            self._flights.close()
+
+    def _left_alone(self, snapshot: DocumentSnapshot) -> RejectReason | None:
+        """Why nothing of a document is looked at, if so."""
+        if self.paused:
+            return RejectReason.PAUSED
+        is_secret = self.config.secret_files == "off" and is_secret_uri(snapshot.uri)
+        return RejectReason.SECRET_FILE if is_secret else None
 
     def closed(self, uri: str) -> None:
         """Forget a document."""
@@ -381,16 +390,3 @@ class Completer:
         made it."""
         self._flights.close()
         self._preparer.close()
-
-
-def _taken(
-    job: GenerationRequest, chosen: Chosen, generation: Generation, span: Span
-) -> GenerationRequest:
-    """The job with the prompt that the engine took of those it was given."""
-    at = generation.other_at
-    if at is None:
-        return replace(job, others=())
-    taken = chosen.taken(at)
-    span.note(n_window=taken.n_tokens)
-    collecting.note(span, taken.snippets)
-    return replace(job, prompt=job.others[at], others=())

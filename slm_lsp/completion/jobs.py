@@ -1,4 +1,4 @@
-"""Jobs that the engine is given in the background.
+"""Jobs that the engine is given in the background, and what it took of those in the foreground.
 
 Owns: how they differ from a request's: their own deadline, lower priority, no one waiting.
 
@@ -9,15 +9,25 @@ Threads: the event loop.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from slm_lsp.completion import collecting
+from slm_lsp.completion.anchors import Chosen
 from slm_lsp.completion.policy import BACKGROUND_MS
 from slm_lsp.completion.preparing import Preparer
 from slm_lsp.completion.target import Kind, Prepared, Target
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
 from slm_lsp.trace import Span
-from slm_lsp.types import DocumentSnapshot, EngineState, GenerationRequest, Priority, Prompt
+from slm_lsp.types import (
+    DocumentSnapshot,
+    EngineState,
+    Generation,
+    GenerationRequest,
+    Priority,
+    Prompt,
+)
 
 if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
@@ -68,3 +78,16 @@ class Jobs:
 
     def _deadline(self) -> Deadline:
         return Deadline.after(BACKGROUND_MS, self.clock)
+
+
+def taken_of(
+    job: GenerationRequest, chosen: Chosen, generation: Generation, span: Span
+) -> GenerationRequest:
+    """The job with the prompt that the engine took of those it was given."""
+    at = generation.other_at
+    if at is None:
+        return replace(job, others=())
+    taken = chosen.taken(at)
+    span.note(n_window=taken.n_tokens)
+    collecting.note(span, taken.snippets)
+    return replace(job, prompt=job.others[at], others=())

@@ -30,6 +30,7 @@ class RejectReason(StrEnum):
     NO_CONTEXT = "no_context"
     EMPTY_FILE = "empty_file"
     SECRET_FILE = "secret_file"
+    PAUSED = "paused"
     NO_TIME = "no_time"
     EMPTY = "empty"
     REMEMBERED_EMPTY = "remembered_empty"

@@ -56,6 +56,9 @@ EXPLANATIONS: dict[RejectReason, Explanation] = {
         "By its name this file holds secrets, so nothing of it is looked at.",
         'Set `secret_files = "on"` if you want completions in such files.',
     ),
+    RejectReason.PAUSED: Explanation(
+        "Suggestions are paused, as you asked.", "Resume them in your editor's menu or command."
+    ),
     RejectReason.NO_TIME: Explanation(
         "The time to answer ended before the model had written anything.", _MORE_TIME
     ),

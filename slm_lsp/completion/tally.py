@@ -26,7 +26,8 @@ GIVEN_UP = (RejectReason.CANCELLED, RejectReason.SUPERSEDED)
 
 
 class Tally:
-    """See the module. `n_shown` and `n_accepted` count what the client tells.
+    """See the module. `n_shown`, `n_accepted`, `n_partly_accepted` and `n_rejected` count what the
+    client tells.
 
     `answered_ms` leaves out what the client gave up; `suggested_ms` holds what of the rest
     was answered by a suggestion."""
@@ -35,6 +36,8 @@ class Tally:
         self.origins: Counter[str] = Counter()
         self.n_shown = 0
         self.n_accepted = 0
+        self.n_partly_accepted = 0
+        self.n_rejected = 0
         self.answered_ms = Histogram()
         self.suggested_ms = Histogram()
         self._latencies_ms: deque[float] = deque(maxlen=N_LATENCIES)
@@ -57,6 +60,8 @@ class Tally:
             "n_latencies": len(latencies_ms),
             "n_shown": self.n_shown,
             "n_accepted": self.n_accepted,
+            "n_partly_accepted": self.n_partly_accepted,
+            "n_rejected": self.n_rejected,
         }
 
 

@@ -208,7 +208,12 @@ class LlamaDecoder:
 
     def use_batch_threads(self, n_threads: int) -> None:
         """See Decoder."""
-        self._native.llama_set_n_threads(self._context, self._n_threads, n_threads)
+        self.use_threads(self._n_threads, n_threads)
+
+    def use_threads(self, n_threads: int, n_threads_batch: int) -> None:
+        """Let steps of a single token and those of many use so many threads from now on."""
+        self._n_threads = n_threads
+        self._native.llama_set_n_threads(self._context, n_threads, n_threads_batch)
 
     def select(self, sequence: int) -> None:
         """See Decoder."""

@@ -11,7 +11,7 @@ Threads: the event loop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lsprotocol import types as lsp
@@ -23,6 +23,8 @@ from slm_lsp.types import Completion, Trigger
 WORD_BEFORE = re.compile(r"\w*\Z")
 MAX_LABEL_CHARS = 80
 MAX_WORD_CHARS = 100
+# What clients run when they accept an item.
+ACCEPTED_COMMAND = "slm-lsp.accepted"
 
 ContentChange = lsp.TextDocumentContentChangePartial | lsp.TextDocumentContentChangeWholeDocument
 
@@ -66,19 +68,23 @@ def position_of(document: Document, offset: int) -> lsp.Position:
 
 
 def inline_list(
-    document: Document | None, completions: Iterable[Completion]
+    document: Document | None, completions: Iterable[Completion], ids: Iterator[int]
 ) -> lsp.InlineCompletionList:
-    """The answer to textDocument/inlineCompletion, the best text first."""
+    """The answer to textDocument/inlineCompletion, the best text first; each item takes an id."""
     if document is None:
         return lsp.InlineCompletionList(items=[])
-    return lsp.InlineCompletionList(items=[_inline_item(document, each) for each in completions])
+    items = [_inline_item(document, each, next(ids)) for each in completions]
+    return lsp.InlineCompletionList(items=items)
 
 
-def _inline_item(document: Document, completion: Completion) -> lsp.InlineCompletionItem:
+def _inline_item(
+    document: Document, completion: Completion, item_id: int
+) -> lsp.InlineCompletionItem:
     edit_range = lsp.Range(
         start=position_of(document, completion.start), end=position_of(document, completion.end)
     )
-    return lsp.InlineCompletionItem(insert_text=completion.text, range=edit_range)
+    accepted = lsp.Command("accepted", ACCEPTED_COMMAND, arguments=[item_id])
+    return lsp.InlineCompletionItem(completion.text, range=edit_range, command=accepted)
 
 
 def uri_of(argument: Any) -> str | None:

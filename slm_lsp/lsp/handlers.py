@@ -10,12 +10,14 @@ Threads: the event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
 
 from slm_lsp.lsp import convert
-from slm_lsp.lsp.commands import STATS_COMMAND, WHY_COMMAND, stats_of, why_of
+from slm_lsp.lsp.commands import register_commands
+from slm_lsp.lsp.events import register_events
 from slm_lsp.types import Trigger
 
 if TYPE_CHECKING:
@@ -23,19 +25,18 @@ if TYPE_CHECKING:
 
 # Beside the first text, for who asks by hand.
 N_ALTERNATIVES = 2
-# What a client that counts may tell.
-SHOWN_NOTIFICATION = "slm-lsp/didShowCompletion"
-ACCEPTED_NOTIFICATION = "slm-lsp/didAcceptCompletion"
 TRIGGER_CHARACTERS = list(".([{,:= \n")
 
 
 def register(server: SlmServer) -> None:
     """Attach the handlers."""
+    item_ids = count(1)
 
     @server.feature(lsp.INITIALIZE)
     def initialize(params: lsp.InitializeParams) -> None:
         server.configure(params.initialization_options)
         server.feed.initialized_with(params)
+        server.status.initialized_with(params.capabilities)
 
     @server.feature(lsp.INITIALIZED)
     def initialized(params: lsp.InitializedParams) -> None:
@@ -66,7 +67,7 @@ def register(server: SlmServer) -> None:
         trigger = convert.inline_trigger(params.context.trigger_kind)
         uri = params.text_document.uri
         outcome = await server.complete(uri, params.position, trigger, N_ALTERNATIVES)
-        return convert.inline_list(server.latest(uri), outcome.texts)
+        return convert.inline_list(server.latest(uri), outcome.texts, item_ids)
 
     # Whether a popup was asked for or came by itself cannot be told from its request.
     @server.feature(
@@ -78,20 +79,5 @@ def register(server: SlmServer) -> None:
         outcome = await server.complete(uri, params.position, Trigger.AUTOMATIC)
         return convert.popup_list(server.latest(uri), outcome.completion)
 
-    @server.feature(SHOWN_NOTIFICATION)
-    def shown(params: Any) -> None:
-        if server.completer is not None:
-            server.completer.tally.n_shown += 1
-
-    @server.feature(ACCEPTED_NOTIFICATION)
-    def accepted(params: Any) -> None:
-        if server.completer is not None:
-            server.completer.accepted()
-
-    @server.command(STATS_COMMAND)
-    def stats() -> dict[str, Any]:
-        return stats_of(server)
-
-    @server.command(WHY_COMMAND)
-    def why(*arguments: Any) -> dict[str, Any] | None:
-        return why_of(server, convert.uri_of(arguments[0]) if arguments else None)
+    register_events(server)
+    register_commands(server)

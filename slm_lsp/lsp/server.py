@@ -30,11 +30,13 @@ from slm_lsp import __version__
 from slm_lsp.config import Config, apply
 from slm_lsp.deadline import SYSTEM_CLOCK, CancelToken, Clock, Deadline
 from slm_lsp.engine.base import Engine
+from slm_lsp.engine.switch import Switch
 from slm_lsp.lsp import convert
 from slm_lsp.lsp.feed import WorkspaceFeed
 from slm_lsp.lsp.handlers import register
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
+from slm_lsp.lsp.session_status import SessionStatus
 from slm_lsp.text.document import Document, Edit
 from slm_lsp.trace import Trace
 from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trigger
@@ -72,10 +74,19 @@ class EngineFactory(Protocol):
     ) -> Engine: ...
 
 
+class Choices(Protocol):
+    """The models that there are, and the check of a choice; ValueError says what is wrong."""
+
+    def listed(self, config: Config) -> list[dict[str, Any]]: ...
+
+    def chosen(self, config: Config, model: str, quantization: str) -> Config: ...
+
+
 class SlmServer(LanguageServer):
     """One LSP session."""
 
     protocol: SlmProtocol
+    _n_engines = 0
 
     def __init__(
         self,
@@ -89,10 +100,11 @@ class SlmServer(LanguageServer):
         sessions_folder: Callable[[], Path] | None = None,
         notes_folder: Callable[[], Path] | None = None,
         make_workspace: Callable[[Config], WorkspaceSource] | None = None,
+        choices: Callable[[], Choices] | None = None,
     ) -> None:
         """`sessions_folder` tells where the session's counters are kept, `notes_folder` where
         reasons for silence and what the gate learnt are; None: nowhere. `make_workspace` makes
-        what knows the other files; None: nobody does."""
+        what knows the other files, `choices` what knows the models; None: nobody does."""
         super().__init__(
             "slm-lsp",
             __version__,
@@ -101,18 +113,17 @@ class SlmServer(LanguageServer):
             converter_factory=make_converter,
         )
         self.protocol.clock = clock
-        self.config = config
-        self.trace = trace
+        self.config, self.trace = config, trace
         self.completer: Completer | None = None
-        self._make_engine = make_engine
-        self._policy = policy
-        self._sessions_folder = sessions_folder
+        self._make_engine, self.choices = make_engine, choices
+        self._policy, self._sessions_folder = policy, sessions_folder
         self.feed = WorkspaceFeed(self, make_workspace)
-        self._ledger: Ledger | None = None
         self._notes_folder = notes_folder
+        self._ledger: Ledger | None = None
         self._notes: Notes | None = None
         self._problems = problems
-        self._progress = LoadProgress(self)
+        self._progress, self.status = LoadProgress(self), SessionStatus(self)
+        self._engine: Switch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
         self._idle: dict[str, asyncio.TimerHandle] = {}
@@ -146,18 +157,15 @@ class SlmServer(LanguageServer):
         for problem in self._problems:
             self.show(problem, lsp.MessageType.Warning)
         self._progress.begin()
-        engine = self._make_engine(
-            self.config,
-            lambda state: self._from_engine(self._engine_is, state),
-            lambda text, done: self._from_engine(self._progress.report, text, done),
-        )
+        self._engine = Switch(self._new_engine())
         # Imported only now: `initialize` is answered without the pipeline.
         from slm_lsp.completion.completer import Completer
 
         workspace = self.feed.start(self.config)
         self.completer = Completer(
-            engine, self.config, self.trace, self._latest_text, self._policy, workspace
+            self._engine, self.config, self.trace, self._latest_text, self._policy, workspace
         )
+        self.completer.pause(self.status.is_paused)
         if self._sessions_folder is not None:
             from slm_lsp.completion.ledger import Ledger
 
@@ -167,6 +175,33 @@ class SlmServer(LanguageServer):
 
             self._notes = Notes(self.completer, self._notes_folder())
 
+    def _new_engine(self) -> Engine:
+        """An engine for the settings as they are, whose reports count until there is another."""
+        self._n_engines += 1
+        number = self._n_engines
+        return self._make_engine(
+            self.config,
+            lambda state: self._from_engine(self._engine_is, number, state),
+            lambda text, done: self._from_engine(self._engine_reports, number, text, done),
+        )
+
+    def use(self, config: Config) -> None:
+        """Go on with other settings of the model, and with what they ask for."""
+        self.config = config
+        if self.completer is None or self._engine is None or self._stopping is not None:
+            return
+        self._progress = LoadProgress(self)
+        self._progress.begin()
+        before = self._engine.use(self._new_engine())
+        # It may be within a native step.
+        threading.Thread(target=before.close, daemon=True).start()
+        self.completer.config = config
+        for uri in self.protocol.documents.uris():
+            # What is known of its places is what the engine before had read.
+            self.completer.closed(uri)
+            self.completer.opened(self.protocol.notebooks.snapshot(uri))
+        self.status.changed()
+
     def _from_engine(self, call: Callable[..., None], *args: Any) -> None:
         """Go on with a report of the engine's thread on the loop."""
         assert self._loop is not None
@@ -175,8 +210,16 @@ class SlmServer(LanguageServer):
         except RuntimeError:  # the loop has ended
             log.debug("a report of the engine came after the session's end")
 
-    def _engine_is(self, state: EngineState) -> None:
+    def _engine_reports(self, number: int, text: str, done: float | None) -> None:
+        if number == self._n_engines:
+            self._progress.report(text, done)
+            self.status.loading(text, done)
+
+    def _engine_is(self, number: int, state: EngineState) -> None:
+        if number != self._n_engines:
+            return
         assert self.completer is not None
+        self.status.loaded()
         self._progress.end("ready" if state is EngineState.READY else "failed")
         if state is EngineState.READY:
             if self._ledger is not None:
@@ -190,6 +233,7 @@ class SlmServer(LanguageServer):
     def stop(self) -> None:
         """End the session's work, on the client's word."""
         self._progress.end("stopped")
+        self.status.close()
         self._stop_engine()
 
     def _stop_engine(self) -> None:
@@ -283,7 +327,9 @@ class SlmServer(LanguageServer):
         self._awake(uri)
         self.start_engine()
         assert self.completer is not None
-        return await self.completer.complete(request)
+        outcome = await self.completer.complete(request)
+        self.status.changed()
+        return outcome
 
     def show(self, message: str, kind: lsp.MessageType = lsp.MessageType.Error) -> None:
         """Tell the user what he must act on."""

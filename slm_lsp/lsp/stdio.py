@@ -24,7 +24,7 @@ from slm_lsp.ready.provision import Provision
 
 if TYPE_CHECKING:
     from slm_lsp.engine.base import Engine
-    from slm_lsp.lsp.server import SlmServer
+    from slm_lsp.lsp.server import Choices, SlmServer
     from slm_lsp.types import EngineState
     from slm_lsp.workspace.source import WorkspaceSource
 
@@ -76,6 +76,7 @@ def serve(config: Config, problems: list[str]) -> int:
             notes_folder=_notes_folder,
             make_workspace=_make_workspace,
             make_converter=converter,
+            choices=_choices,
         )
         return speak(server, memory.save, ready.end)
 
@@ -109,6 +110,12 @@ def _make_workspace(config: Config) -> WorkspaceSource:
         return WorkspaceSource(None)
     folder = default_folder()
     return WorkspaceSource(folder, builds=Builds(folder))
+
+
+def _choices() -> Choices:
+    from slm_lsp import model_choice
+
+    return model_choice
 
 
 def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:

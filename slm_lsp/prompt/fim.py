@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import chain
 
 from slm_lsp.prompt import files
 from slm_lsp.prompt.file_formats import with_files
@@ -45,7 +46,8 @@ FAMILIES = (
         ("<|fim_prefix|>", "{prefix}", "<|fim_suffix|>", "{suffix}", "<|fim_middle|>"),
         _texts(
             "<|endoftext|> <|fim_prefix|> <|fim_suffix|> <|fim_middle|> <|fim_pad|> "
-            "<|repo_name|> <|file_sep|> <|file_separator|> <|im_end|> <end_of_turn>"
+            "<|repo_name|> <|file_sep|> <|file_separator|> <|im_end|> <end_of_turn> "
+            "<|reponame|> <|filename|> <|end_of_text|>"
         ),
     ),
     # Seed-Coder (2506.03524): suffix first.
@@ -130,6 +132,16 @@ PRE_TOKENIZER_KEY = "tokenizer.ggml.pre"
 LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
+def family(name: str) -> FimTemplate | None:
+    """The family of that name, as registry entries call it."""
+    return next((each for each in (*FAMILIES, *NAMED.values()) if each.name == name), None)
+
+
+def family_names() -> tuple[str, ...]:
+    """All names that `family` knows."""
+    return tuple(each.name for each in (*FAMILIES, *NAMED.values()))
+
+
 def sentinels(template: FimTemplate) -> tuple[str, ...]:
     """The control texts of a layout."""
     return files.sentinels(template.layout)
@@ -140,9 +152,14 @@ def control_texts(template: FimTemplate) -> tuple[str, ...]:
     return (*sentinels(template), *template.stop)
 
 
+def all_sentinels() -> frozenset[str]:
+    """The sentinels of every family."""
+    return frozenset(chain.from_iterable(map(sentinels, (*FAMILIES, *NAMED.values()))))
+
+
 def choose_template(info: ModelInfo) -> FimTemplate:
-    """The registry's template, or the family the vocabulary shows, or the prefix alone; with
-    what the model's tokenizer does."""
+    """The registry's template where the vocabulary has its sentinels, or the family that it shows,
+    or the prefix alone; with what the model's tokenizer does."""
     template = _choose(info)
     if info.metadata.get(PRE_TOKENIZER_KEY) in JOINING:
         return dataclasses.replace(template, joins_sign=True)
@@ -150,14 +167,27 @@ def choose_template(info: ModelInfo) -> FimTemplate:
 
 
 def _choose(info: ModelInfo) -> FimTemplate:
-    if info.template is not None:
-        return info.template
+    if info.template is not None and fits(info.template, info):
+        return _with_known(info.template, info)
     names = " ".join(info.metadata.get(key, "") for key in NAME_KEYS).lower()
     named = [template for part, template in NAMED.items() if part in names]
     for family in (*named, *FAMILIES):
         if info.specials.issuperset(sentinels(family)):
             return with_files(_known_stops(family, info), info.specials)
     return PREFIX_ONLY
+
+
+def fits(template: FimTemplate, info: ModelInfo) -> bool:
+    """Whether a vocabulary has a template's sentinels; one that is not known has all."""
+    return not info.specials or info.specials.issuperset(sentinels(template))
+
+
+def _with_known(template: FimTemplate, info: ModelInfo) -> FimTemplate:
+    """Without a format for other files of which the vocabulary lacks a token."""
+    named = files.sentinels((*template.files_layout, *template.file))
+    if info.specials and not info.specials.issuperset(named):
+        return dataclasses.replace(template, files_layout=(), file=())
+    return template
 
 
 def _known_stops(template: FimTemplate, info: ModelInfo) -> FimTemplate:

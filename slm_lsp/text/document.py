@@ -229,6 +229,10 @@ class DocumentStore:
         """The document's current version, safe to keep and to give to other threads."""
         return self.get(uri).snapshot()
 
+    def uris(self) -> list[str]:
+        """The documents that are open, in the order in which they were opened."""
+        return list(self._documents)
+
     def __contains__(self, uri: object) -> bool:
         return uri in self._documents
 
