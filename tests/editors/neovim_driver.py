@@ -99,7 +99,9 @@ class Neovim:
                 self.frames.append(self.screen())
 
     def _scroll(self, top: int, bottom: int, left: int, right: int, n_rows: int) -> None:
-        rows = range(top, bottom - n_rows) if n_rows > 0 else range(bottom - 1, top - n_rows - 1, -1)
+        rows = (
+            range(top, bottom - n_rows) if n_rows > 0 else range(bottom - 1, top - n_rows - 1, -1)
+        )
         for row in rows:
             self.grid[row][left:right] = self.grid[row + n_rows][left:right]
 

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.editor
 
 SERVER = ROOT / "tests" / "serve_scripted.py"
 SCRIPT = [
-    {"before": "def add(a, b):\n    ", "texts": ["return a + b", "return b + a", "return sum((a, b))"]},
+    {
+        "before": "def add(a, b):\n    ",
+        "texts": ["return a + b", "return b + a", "return sum((a, b))"],
+    },
     {"before": "def loop(names):\n    ", "texts": ["for name in names:\n        print(name)"]},
     {"before": "face = '😀'\nx = ", "texts": ["len(face)"]},
     {"before": "smile('😀', ", "texts": ["face)"]},
@@ -178,7 +181,9 @@ def test_a_server_that_is_killed_comes_back(start: Start) -> None:
     nvim.type("jA")
     nvim.until_ghost("return a + b")
     first = nvim.lua("return vim.lsp.get_clients({name = 'slm_lsp'})[1].id")
-    nvim.lua("for _, p in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do vim.uv.kill(p, 9) end")
+    nvim.lua(
+        "for _, p in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do vim.uv.kill(p, 9) end"
+    )
     nvim.until(
         lambda: nvim.lua(
             "local c = vim.lsp.get_clients({name = 'slm_lsp'})[1]\n"
