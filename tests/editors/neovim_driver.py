@@ -10,10 +10,13 @@ Threads: the test's; Neovim is a process of its own.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,11 +58,7 @@ def obtain(version: str) -> Path:
 class Neovim:
     """One Neovim with a screen of its own, driven by keys."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
-        for name in ("config", "data", "state", "cache"):
-            (folder / name).mkdir(exist_ok=True)
-        homes = {f"XDG_{n.upper()}_HOME": str(folder / n) for n in ("config", "data", "state")}
-        os.environ.update(homes | {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")})
+    def __init__(self, binary: Path) -> None:
         start = ["--cmd", "let g:loaded_python3_provider=0", "--cmd", "set noswapfile"]
         argv = [str(binary), "--clean", "--embed", *start]
         self.nvim = pynvim.attach("child", argv=argv)
@@ -151,8 +150,11 @@ class Neovim:
         return answer
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.nvim.command("qa!")
-        except OSError:
-            pass
         self.nvim.close()
+        # pynvim leaves its event loop to the garbage collector, which complains of it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del self.nvim
+            gc.collect()

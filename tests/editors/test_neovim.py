@@ -7,7 +7,6 @@ screen and the server's counters.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,14 +39,15 @@ def start(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Opens a file of the given bytes in a Neovim with the plugin."""
     editors: list[Neovim] = []
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", os.environ.get(f"XDG_{name}_HOME", ""))
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "script.json").write_text(json.dumps(SCRIPT))
     command = [sys.executable, str(SERVER), str(tmp_path / "script.json")]
 
     def open_(content: bytes, options: str = "", before: str = "") -> Neovim:
         (tmp_path / "a.py").write_bytes(content)
-        editor = Neovim(obtain(version), tmp_path)
+        editor = Neovim(obtain(version))
         editors.append(editor)
         if before:
             editor.lua(before)
@@ -182,7 +182,9 @@ def test_a_server_that_is_killed_comes_back(start: Start) -> None:
     nvim.until_ghost("return a + b")
     first = nvim.lua("return vim.lsp.get_clients({name = 'slm_lsp'})[1].id")
     nvim.lua(
-        "for _, p in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do vim.uv.kill(p, 9) end"
+        "for _, child in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do\n"
+        "  vim.uv.kill(child, 9)\n"
+        "end"
     )
     nvim.until(
         lambda: nvim.lua(
@@ -201,7 +203,8 @@ def test_the_commands_answer(start: Start) -> None:
         "local found = {}\n"
         "for _, w in ipairs(vim.api.nvim_list_wins()) do\n"
         "  if vim.api.nvim_win_get_config(w).relative ~= '' then\n"
-        "    vim.list_extend(found, vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(w), 0, -1, false))\n"
+        "    local buf = vim.api.nvim_win_get_buf(w)\n"
+        "    vim.list_extend(found, vim.api.nvim_buf_get_lines(buf, 0, -1, false))\n"
         "  end\n"
         "end\n"
         "return table.concat(found, ' ')"
