@@ -19,7 +19,10 @@ from slm_lsp.config import FIELDS
 PACKAGE = Path(__file__).parent / "package.json"
 PREFIX = "slm-lsp.server."
 # What names files is not for a workspace to say.
-OF_THE_MACHINE = {"model", "trace", "secret_files"}
+OF_THE_MACHINE = {
+    *("model", "trace", "secret_files", "library", "model_type"),
+    *(name for name in FIELDS if name.startswith("server_")),
+}
 KINDS = {str: "string", int: "integer", float: "number"}
 # Depends on the platform, so no default is told.
 WITHOUT_DEFAULT = {"engine"}

@@ -2,7 +2,8 @@
 
 Usage: python stdio_tap.py FOLDER COMMAND [ARGUMENT…]
 
-Every message goes into FOLDER/messages.jsonl as `{"at_ms", "from": "client" | "server", "message"}`.
+Every message goes into FOLDER/messages.jsonl as
+`{"at_ms", "from": "client" | "server", "message"}`.
 FOLDER/pid holds the server's process id. Who connects to FOLDER/door and sends a request's
 `{"method", "params"}` on a line gets the answer's line, which the client does not see.
 
@@ -21,12 +22,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 OURS = "tap-"
 
 
-def read_message(stream: BinaryIO) -> bytes | None:
+def read_message(stream: IO[bytes]) -> bytes | None:
     """The body of the next message."""
     length = 0
     while line := stream.readline():

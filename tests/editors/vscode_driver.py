@@ -267,7 +267,10 @@ class VSCode:
     def saved(self, name: str) -> bytes:
         """What the file holds, as VS Code writes it."""
         self.press("Control+s")
-        until(lambda: not self.evaluate("document.querySelectorAll('.tab.active.dirty').length"), "saving")
+        until(
+            lambda: not self.evaluate("document.querySelectorAll('.tab.active.dirty').length"),
+            "saving",
+        )
         return (self.workspace / name).read_bytes()
 
     # --- the server ---
