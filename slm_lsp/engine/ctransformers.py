@@ -17,15 +17,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slm_lsp.engine.base import ModelLoadError, PromptError
+from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.ctransformers_load import create, look
 from slm_lsp.engine.ggml_file import GgmlFile
 from slm_lsp.engine.ggml_vocabulary import ggml_vocabulary
 from slm_lsp.engine.gguf_header import GgufHeader
 from slm_lsp.engine.picking import Picker
 from slm_lsp.engine.sentencepiece import SpmTokenizer, spm_vocabulary
+from slm_lsp.engine.tokenizing import prompt_tokens
 from slm_lsp.engine.vocabulary import Vocabulary
-from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special, Start
+from slm_lsp.types import FimTemplate, ModelInfo, Segment, Start
 
 N_BATCH = 512
 MIN_CONTEXT = 256
@@ -153,18 +154,7 @@ class CTransformersDecoder:
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """See Decoder."""
-        tokens = [self.vocabulary.bos] if self.vocabulary.adds_bos else []
-        first = True
-        for segment in segments:
-            if isinstance(segment, Special):
-                token = self.special(segment.text)
-                if token is None:
-                    raise PromptError(f"{self.info.name} has no control token {segment.text!r}")
-                tokens.append(token)
-            elif segment.text:
-                tokens += self._text_tokens(segment.text, first)
-                first = False
-        return tokens or [self.vocabulary.start]
+        return prompt_tokens(self.vocabulary, self.info.name, segments, self._text_tokens)
 
     def use_batch_threads(self, n_threads: int) -> None:
         """See Decoder."""

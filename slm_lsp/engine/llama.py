@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from slm_lsp.engine import llama_state
-from slm_lsp.engine.base import PromptError
 from slm_lsp.engine.llama_load import (
     N_BATCH,
     check_file,
@@ -28,8 +27,9 @@ from slm_lsp.engine.llama_load import (
     start_native,
 )
 from slm_lsp.engine.picking import Picker
+from slm_lsp.engine.tokenizing import Guard, apart, guard_of, prompt_tokens
 from slm_lsp.engine.vocabulary import Vocabulary, read_vocabulary
-from slm_lsp.types import FimTemplate, ModelInfo, Segment, Special, Start
+from slm_lsp.types import FimTemplate, ModelInfo, Segment, Start
 
 # Documents kept warm.
 N_SEQUENCES = 4
@@ -134,7 +134,7 @@ class LlamaDecoder:
         # The first so many entries are marked as this sequence's.
         self._marked, self._n_marked = 0, N_BATCH
 
-    def _sentinel_guard(self) -> re.Pattern[str] | None:
+    def _sentinel_guard(self) -> Guard | None:
         """Matches control texts that llama.cpp would find even in plain text.
 
         With parse_special off it still matches tokens of type USER_DEFINED
@@ -142,11 +142,8 @@ class LlamaDecoder:
         SentencePiece joins pieces to any token of their text, of whatever type.
         """
         if self.vocabulary.lead:
-            texts = sorted(text for text in self.vocabulary.specials if len(text) > 1)
-        else:
-            texts = [t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t)]
-        # A lookahead, so that it also finds those that overlap.
-        return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
+            return guard_of(text for text in self.vocabulary.specials if len(text) > 1)
+        return guard_of(t for t in self.vocabulary.user_defined if re.match(r"▁?[<\[]..", t))
 
     # --- Decoder ---
 
@@ -161,26 +158,14 @@ class LlamaDecoder:
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """See Decoder."""
-        tokens = [self.vocabulary.bos] if self.vocabulary.adds_bos else []
-        first_text = True
-        for segment in segments:
-            if isinstance(segment, Special):
-                token = self.special(segment.text)
-                if token is None:
-                    raise PromptError(f"{self.info.name} has no control token {segment.text!r}")
-                tokens.append(token)
-            elif segment.text:
-                tokens += self._tokenize_text(segment.text, first_text)
-                first_text = False
-        return tokens or [self.vocabulary.start]
+        return prompt_tokens(self.vocabulary, self.info.name, segments, self._tokenize_text)
 
     def _tokenize_text(self, text: str, first: bool) -> list[int]:
         # As SentencePiece sees it: of the same length.
         shown = text.replace(" ", "▁") if self.vocabulary.lead else text
-        cuts = [m.start() + 1 for m in self._guard.finditer(shown)] if self._guard else []
         tokens: list[int] = []
-        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            tokens += self._tokenize_part(text[start:end], first and start == 0)
+        for n, part in enumerate(apart(text, shown, self._guard)):
+            tokens += self._tokenize_part(part, first and n == 0)
         return tokens
 
     def _tokenize_part(self, text: str, first: bool) -> list[int]:

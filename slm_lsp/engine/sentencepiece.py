@@ -11,10 +11,10 @@ Threads: the engine's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from slm_lsp.engine.gguf_header import GgufHeader
+from slm_lsp.engine.tokenizing import apart, guard_of
 from slm_lsp.engine.vocabulary import Vocabulary
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -66,19 +66,16 @@ class SpmTokenizer:
         self._bytes = [tokens.index(f"<0x{byte:02X}>") for byte in range(256)]
         self._tokens = tokens
         self._controls = {i for i, kind in enumerate(kinds) if kind not in (NORMAL, BYTE)}
-        texts = sorted(tokens[i] for i in self._controls if len(tokens[i]) > 1)
-        # A lookahead, so that it also finds those that overlap.
-        self._guard = re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
+        self._guard = guard_of(tokens[i] for i in self._controls if len(tokens[i]) > 1)
         self.lead = tuple(native(b"\n"))
         self._spaced = bool(header.values.get("tokenizer.ggml.add_space_prefix", True))
 
     def __call__(self, text: str, first: bool) -> list[int]:
         """A text's tokens; only the `first` of a prompt gets the tokenizer's own space."""
-        shown = text.replace(" ", SPACE)
-        cuts = [m.start() + 1 for m in self._guard.finditer(shown)] if self._guard else []
         tokens: list[int] = []
-        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            tokens += self._between_nuls(text[start:end], first and start == 0 and self._spaced)
+        parts = apart(text, text.replace(" ", SPACE), self._guard)
+        for n, part in enumerate(parts):
+            tokens += self._between_nuls(part, first and n == 0 and self._spaced)
         return tokens
 
     def _between_nuls(self, text: str, spaced: bool) -> list[int]:
