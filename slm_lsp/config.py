@@ -57,7 +57,9 @@ def default_engine() -> str:
 class Config:
     """Every setting; the metadata of a field documents it and limits its value."""
 
-    model: str = _setting("", "name of a model, path of a model file, or a location of one; empty: the default")
+    model: str = _setting(
+        "", "name of a model, path of a model file, or a location of one; empty: the default"
+    )
     quantization: str = _setting("", "which quantization of the model; empty: its default")
     library: str = _setting(
         "llama.cpp",
