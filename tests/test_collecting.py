@@ -6,7 +6,6 @@ Invariant: nothing here waits. Threads: the completer's worker collects.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -191,7 +190,7 @@ async def test_what_a_workspace_defines_is_there_for_the_next_request(tmp_path: 
         await scene.completer.complete(there)
         # After what was submitted for the time when there is some.
         worker = scene.completer._preparer._worker
-        await asyncio.wrap_future(worker.submit(int))
+        await worker.begin(int)
     scene.close()
     first, last = scene.engine.requests
     assert "def make_thing" not in str(first.prompt.segments)

@@ -305,7 +305,7 @@ async def test_nothing_is_read_between_two_keys(
         flight = slow.completer._flights.background("s")
         assert flight is not None
         for _ in range(3):  # whatever the worker has to do for it
-            await asyncio.wrap_future(slow.completer._preparer._worker.submit(int))
+            await slow.completer._preparer._worker.begin(int)
     assert slow.background.of(Priority.WARMUP) == []
 
 

@@ -220,7 +220,7 @@ async def test_a_document_that_cannot_be_parsed_is_logged(
     assert sum("broken grammar" in (each.exc_text or "") for each in caplog.records) == 2
 
 
-def test_what_cannot_give_way_is_done_before_a_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_give_way_is_done_before_a_parse(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
     class Workspace:
@@ -233,7 +233,7 @@ def test_what_cannot_give_way_is_done_before_a_parse(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(preparer, "_parse", lambda _: done.append("parse"))
     monkeypatch.setattr(preparer, "_index", lambda _: done.append("index"))
     preparer.follow(DocumentSnapshot("file:///a.py", 1, "python", "x"))
-    preparer._worker.submit(lambda: None).result()
+    await preparer._worker.begin(int)
     preparer.close()
     assert done == ["workspace", "parse", "index"]
 
@@ -245,7 +245,7 @@ async def test_a_parse_gives_way_once_there_is_an_answer_to_look_at(
     original = postprocess.filtered
 
     def parse(preparer: Preparer, _: Any) -> None:
-        if wait_until(preparer._busy):
+        if wait_until(preparer._worker.is_wanted):
             gave_way.set()
 
     def filtered(*given: Any) -> Any:
@@ -257,7 +257,48 @@ async def test_a_parse_gives_way_once_there_is_an_answer_to_look_at(
     monkeypatch.setattr(postprocess, "filtered", filtered)
     scene.engine.enqueue("xs")
     assert (await scene.complete()).completion is not None
-    assert scene.completer._preparer._busy() is False
+    assert scene.completer._preparer._worker.is_wanted() is False
+
+
+async def test_a_parse_that_gave_way_goes_on_after_the_answer(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    n_parses = 0
+
+    class Slow(SyntaxTrees):
+        def tree(self, snapshot: Any, stop: Any = None, *, hurried: bool = False) -> Any:
+            nonlocal n_parses
+            if hurried or snapshot.text != "x = \n":
+                return super().tree(snapshot, stop, hurried=hurried)
+            n_parses += 1
+            if n_parses == 1:
+                assert wait_until(stop)
+            else:
+                assert not stop()
+                loop.call_soon_threadsafe(whole.set)
+            return None
+
+    monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Slow)
+    scene.engine.enqueue("xs")
+    assert (await scene.complete("x = <CURSOR>\n")).completion is not None
+    async with asyncio.timeout(10):
+        await whole.wait()
+
+
+async def test_what_is_no_longer_behind_is_not_parsed_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr(Preparer, "_parse", lambda _, snapshot: parsed.append(snapshot.uri))
+    preparer = Preparer()
+    for uri in ("file:///closed.py", "file:///kept.py"):
+        preparer._behind = DocumentSnapshot(uri, 1, "python", "x")
+        preparer.forget("file:///closed.py")
+        await preparer._worker.begin(preparer._parse_behind)
+    preparer.close()
+    assert parsed == ["file:///kept.py"]
 
 
 def wait_until(true: Callable[[], bool]) -> bool:

@@ -259,6 +259,22 @@ def test_a_stopped_parse_gives_the_old_tree_moved() -> None:
     check(trees.tree(snapshot(longer)), longer, "python")
 
 
+def test_edits_far_apart_leave_what_stands_between_as_it_was() -> None:
+    trees, lines = SyntaxTrees(), [f"value_{i} = {i}" for i in range(300)]
+    trees.tree(snapshot("\n".join(lines)))
+    for at in (10, 290):  # neither parse comes to an end
+        lines[at] += " + 1"
+        trees.tree(snapshot("\n".join(lines)), stop=lambda: True)
+    text = "\n".join(lines)
+    found = trees.moved(snapshot(text))
+    assert found is not None
+    changed = [i for i, child in enumerate(found[0].root_node.children) if child.has_changes]
+    assert {10, 290} <= set(changed) <= {9, 10, 11, 289, 290, 291}
+    middle = found[0].root_node.children[150]
+    assert text[middle.start_byte : middle.end_byte] == lines[150]
+    check(trees.tree(snapshot(text)), text, "python")
+
+
 def test_nobody_waits_until_an_ended_parse_is_forgotten() -> None:
     trees, n_stops = SyntaxTrees(), syntax._MAX_ENDED + 1
     text = "def f(x):\n    return x\n" * 2000

@@ -5,7 +5,6 @@ Invariant: no process is started; the index is built in this one.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,8 +121,7 @@ async def test_nobody_is_asked_where_nothing_is_kept() -> None:
 async def on_worker(editor: FakeEditor, call: Callable[..., Any], *args: Any) -> Any:
     """What a call gives on the completer's worker, after all that was submitted before."""
     assert editor.server.completer is not None
-    worker = editor.server.completer._preparer._worker
-    return await asyncio.get_running_loop().run_in_executor(worker, call, *args)
+    return await editor.server.completer._preparer._worker.begin(call, *args)
 
 
 async def test_documents_are_followed_and_what_is_left_out_is_prepared(

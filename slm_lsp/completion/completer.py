@@ -29,10 +29,11 @@ from slm_lsp.completion.patience import Patience
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.policy import Policy
 from slm_lsp.completion.postprocess import RejectReason
-from slm_lsp.completion.preparing import Preparer, WorkerClosed, result_of
+from slm_lsp.completion.preparing import Preparer
 from slm_lsp.completion.recent import Recent, entry_of
 from slm_lsp.completion.tally import Tally
 from slm_lsp.completion.target import Prepared, Target
+from slm_lsp.completion.worker import WorkerClosed, result_of
 from slm_lsp.config import Config
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine.base import Engine, EngineUnavailable, PromptError, Superseded
@@ -188,10 +189,12 @@ class Completer:
         guess = None
         if self.policy.lexical:
             guess = self._preparer.guess(request.snapshot, request.offset)
+        if prepared.context.unwanted is None:
+            # Before the document is caught up with, which may take as long as the model.
+            self._preparer.look_around(target, prepared)
         self._preparer.follow(request.snapshot)
         if prepared.context.unwanted is not None:
             return Outcome(None, RejectReason(prepared.context.unwanted))
-        self._preparer.look_around(target, prepared)
         outcome = unready or await self._generated(request, prepared, span)
         if outcome.completion is None and outcome.reject in UNANSWERED and guess is not None:
             with span.stage("lexical"):

@@ -1,10 +1,10 @@
-"""The completer's worker: syntax trees, contexts, prompts and the index of open files.
+"""What is known of the documents: syntax trees, contexts, prompts and the index of open files.
 
-Owns: the `slm-context` thread and all that only it touches, and the share of a request's
-time that looking at the document may take.
+Owns: all that only the worker touches, and the share of a request's time that looking at the
+document may take.
 
-Invariant: nothing is parsed or indexed on the event loop, and nobody waits for the worker
-past a deadline. What is only caught up with gives way to a request.
+Invariant: nothing is parsed or indexed on the event loop. What is only caught up with gives way
+to a request, and goes on once that is answered.
 
 Threads: public methods on the event loop; `_prepare`, `_check`, `_parse`, `_index`, `_guess`,
 `_advance` and `_forget` on the worker, and all of the workspace but its ends.
@@ -13,13 +13,10 @@ Threads: public methods on the event loop; `_prepare`, `_check`, `_parse`, `_ind
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from slm_lsp.completion import collecting, lexical
 from slm_lsp.completion.anchors import Anchors, Chosen, Room
@@ -27,8 +24,8 @@ from slm_lsp.completion.collecting import Collector
 from slm_lsp.completion.place import Place
 from slm_lsp.completion.target import Kind, Prepared, Target, is_empty, prompt_of, room_for
 from slm_lsp.completion.token_index import TokenIndex
+from slm_lsp.completion.worker import Worker
 from slm_lsp.config import Config
-from slm_lsp.deadline import Deadline
 from slm_lsp.prompt import anchor, fim
 from slm_lsp.trace import Span
 from slm_lsp.types import (
@@ -48,18 +45,10 @@ if TYPE_CHECKING:
     from slm_lsp.context.syntax import SyntaxTrees
     from slm_lsp.workspace.source import WorkspaceSource
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 # Of the time that is left, a parse may take this part; then the last tree has to do, and the
 # parse is caught up with while the engine works. In a file of 10,000 lines an edit that adds a
 # statement costs the parser 13 ms, and one that breaks the syntax up to 100 ms.
 PARSE_SHARE = 0.004
-
-
-class WorkerClosed(Exception):
-    """The completer was closed while somebody waited for its worker."""
 
 
 class Preparer:
@@ -78,15 +67,19 @@ class Preparer:
         self.workspace = workspace
         self.index = TokenIndex()
         self._collector = collector
-        self.closed = False
         self._trees: SyntaxTrees | None = None
         self._anchors = Anchors() if anchored else None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="slm-context")
+        self._worker = Worker(self._catch_up)
         self._template: tuple[ModelInfo, FimTemplate] | None = None
         # A place, and what texts are tried in there.
         self._around: tuple[tuple[DocumentSnapshot, int] | None, Excerpt | None] = (None, None)
-        # Requests whose context is not extracted yet; what is only caught up with gives way.
-        self._n_waiting = 0
+        # The document whose parse gave way; the worker's.
+        self._behind: DocumentSnapshot | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is looked at any more."""
+        return self._worker.closed
 
     async def prepare(self, target: Target, config: Config, span: Span) -> Prepared | None:
         """Context and prompt of a place; None where that took too long.
@@ -94,60 +87,53 @@ class Preparer:
         Raises WorkerClosed.
         """
         template = self.template_of(target.model) if target.model is not None else None
-        work = self._run(self._prepare, target, config, template, span)
-        return await self._waited(work, target.deadline)
+        work = (self._prepare, target, config, template, span)
+        return await self._worker.wait(target.deadline, *work)
 
     async def check(self, target: Target, text: str, place: Place) -> Verdict | None:
         """What the syntax at the target's place says of a text; None where that took too long.
 
         Raises WorkerClosed.
         """
-        return await self._waited(self._run(self._check, target, text, place), target.deadline)
+        return await self._worker.wait(target.deadline, self._check, target, text, place)
 
-    @contextmanager
-    def hurried(self) -> Iterator[None]:
+    def hurried(self) -> AbstractContextManager[None]:
         """What is only caught up with gives way meanwhile: somebody is about to ask."""
-        self._n_waiting += 1
-        try:
-            yield
-        finally:
-            self._n_waiting -= 1
+        return self._worker.hurried()
 
     def guess(self, snapshot: DocumentSnapshot, offset: int) -> asyncio.Future[str]:
         """Begin to look what the open files say of a place. Raises WorkerClosed."""
-        work = self._run(self._guess, snapshot, offset)
-        work.add_done_callback(_look_at)
-        return work
+        return self._worker.begin(self._guess, snapshot, offset)
 
     def was_read(self, uri: str, prepared: Prepared) -> None:
         """The engine has read a prompt that was made ahead."""
         anchors, chosen = self._anchors, prepared.chosen
-        if anchors is not None and chosen is not None and not self.closed:
+        if anchors is not None and chosen is not None:
             self._worker.submit(anchors.mark_read, uri, chosen.anchor)
 
     def answered(self, uri: str, chosen: Chosen, other_at: int | None) -> None:
         """The engine has answered from what was chosen for a request."""
-        if self._anchors is not None and chosen.others and not self.closed:
+        if self._anchors is not None and chosen.others:
             self._worker.submit(self._anchors.settle, uri, chosen, other_at)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
         """Parse and index a document when there is time."""
         # A request that comes while it is parsed waits for no more than what cannot give way.
         if self.workspace is not None:
-            self._submit(self.workspace.follow, snapshot)
-        self._submit(self._parse, snapshot)
-        self._submit(self._index, snapshot)
+            self._worker.submit(self.workspace.follow, snapshot)
+        self._worker.submit(self._parse, snapshot)
+        self._worker.submit(self._index, snapshot)
         if self.workspace is not None:
-            self._submit(self._advance, self.workspace)
+            self._worker.submit(self._advance, self.workspace)
 
     def look_around(self, target: Target, prepared: Prepared) -> None:
         """See what a text for a place will be held against, while there is none yet."""
         if prepared.has_tree:
-            self._submit(self._look_around, (target, prepared.context))
+            self._worker.submit(self._look_around, target, prepared.context)
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""
-        self._submit(self._forget, uri)
+        self._worker.submit(self._forget, uri)
 
     def end_of_word(self, beginning: str) -> str | None:
         """What makes a word of the open files of a `beginning`, see `lexical`."""
@@ -161,29 +147,14 @@ class Preparer:
 
     def close(self) -> None:
         """End the worker."""
-        self.closed = True
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
 
-    def _run(self, call: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        if self.closed:
-            raise WorkerClosed
-        return asyncio.get_running_loop().run_in_executor(self._worker, call, *args)
-
-    def _submit(self, call: Callable[[Any], None], value: Any) -> None:
-        if not self.closed:
-            self._worker.submit(_logged, call, value)
-
-    async def _waited(self, work: asyncio.Future[T], deadline: Deadline) -> T | None:
-        """The result of work that a request waits for."""
-        self._n_waiting += 1
-        work.add_done_callback(self._done)
-        return await result_of(work, deadline)
-
-    def _done(self, work: asyncio.Future[Any]) -> None:
-        self._n_waiting -= 1
-        _look_at(work)
+    def _catch_up(self) -> None:
+        """Go on with what gave way to a request."""
+        if self._behind is not None:
+            self._worker.submit(self._parse_behind)
         if self.workspace is not None and self.workspace.is_waiting:
-            self._submit(self._advance, self.workspace)
+            self._worker.submit(self._advance, self.workspace)
 
     # --- on the worker ---
 
@@ -192,6 +163,8 @@ class Preparer:
     ) -> Prepared:
         from slm_lsp.context.extract import extract
 
+        if self._is_behind(target.snapshot.uri) and target.kind is not Kind.SUPPOSED:
+            self._behind = target.snapshot
         left_ms = target.deadline.remaining_ms()
         parse_until = target.deadline.earlier(left_ms * (1 - PARSE_SHARE))
 
@@ -242,12 +215,11 @@ class Preparer:
             return syntax_gate.Verdict(text, syntax_gate.State.UNCHECKED)
         return syntax_gate.judge(text, place, trial)
 
-    def _look_around(self, seen: tuple[Target, CompletionContext]) -> None:
+    def _look_around(self, target: Target, context: CompletionContext) -> None:
         from slm_lsp.context.languages import language_of
         from slm_lsp.context.trial import excerpt_at
 
-        target, context = seen
-        if not self._busy() and not target.cancel.cancelled:
+        if not self._worker.is_wanted() and not target.cancel.cancelled:
             snapshot, offset = target.snapshot, target.offset
             self._around = (snapshot, offset), excerpt_at(self._syntax(), snapshot, offset)
             language = language_of(context.language or snapshot.language)
@@ -272,16 +244,32 @@ class Preparer:
             self._trees = SyntaxTrees()
         return self._trees
 
-    def _busy(self) -> bool:
-        return self._n_waiting > 0
-
     def _parse(self, snapshot: DocumentSnapshot) -> None:
-        if not self._busy():
+        gave_way = False
+
+        def stop() -> bool:
+            nonlocal gave_way
+            gave_way = self._worker.is_wanted()
+            return gave_way
+
+        if not self._worker.is_wanted():
             self._syntax().tidy()
-        self._syntax().tree(snapshot, self._busy)
+        self._syntax().tree(snapshot, stop)
+        if gave_way:
+            self._behind = snapshot
+        elif self._is_behind(snapshot.uri):
+            self._behind = None
+
+    def _parse_behind(self) -> None:
+        # What a newer parse, or the end of the document, has settled is nothing to go on with.
+        if self._behind is not None and not self._worker.is_wanted():
+            self._parse(self._behind)
+
+    def _is_behind(self, uri: str) -> bool:
+        return self._behind is not None and self._behind.uri == uri
 
     def _index(self, snapshot: DocumentSnapshot) -> None:
-        self.index.update(snapshot.uri, snapshot.text, self._busy)
+        self.index.update(snapshot.uri, snapshot.text, self._worker.is_wanted)
 
     def _advance(self, workspace: WorkspaceSource) -> None:
         stopped = False
@@ -291,7 +279,7 @@ class Preparer:
             # Python lets a thread compute for milliseconds while the event loop waits to go on.
             time.sleep(0)
             # For good: what was left out for it must not be taken for all there is.
-            stopped = stopped or self._busy()
+            stopped = stopped or self._worker.is_wanted()
             return stopped
 
         if workspace.is_waiting and not stop():
@@ -303,6 +291,8 @@ class Preparer:
         return lexical.guess(self.index, snapshot.uri, snapshot.text, offset)
 
     def _forget(self, uri: str) -> None:
+        if self._is_behind(uri):
+            self._behind = None
         if self._trees is not None:
             self._trees.forget(uri)
         if self._anchors is not None:
@@ -310,32 +300,3 @@ class Preparer:
         self.index.forget(uri)
         if self.workspace is not None:
             self.workspace.forget(uri)
-
-
-async def result_of(work: asyncio.Future[T], deadline: Deadline) -> T | None:
-    """The work's result, None if it is not done in time. Raises WorkerClosed."""
-    try:
-        await asyncio.wait({work}, timeout=max(0.0, deadline.remaining_ms() / 1e3))
-    except asyncio.CancelledError:
-        work.cancel()
-        raise
-    if not work.done():
-        work.cancel()
-        return None
-    if work.cancelled():
-        raise WorkerClosed
-    return work.result()
-
-
-def _look_at(work: asyncio.Future[Any]) -> None:
-    """Retrieve an exception that nobody may be waiting for any more."""
-    if not work.cancelled():
-        work.exception()
-
-
-def _logged(call: Callable[[Any], None], value: Any) -> None:
-    """Call; an exception would otherwise stay in a future that nobody looks at."""
-    try:
-        call(value)
-    except Exception:
-        log.exception("a document could not be looked at")

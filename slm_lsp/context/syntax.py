@@ -69,8 +69,8 @@ class _Parsed:
     tree: Tree | None
     # Of the parse; more where one shortly before took more, as the next may.
     n_reports: int
-    # The tree as it was moved last, and the text that it was moved to.
-    moved: tuple[str, Tree] | None = None
+    # The tree as it was moved last, and the text that it was moved to, also encoded.
+    moved: tuple[str, bytes, Tree] | None = None
 
 
 class SyntaxTrees:
@@ -190,13 +190,18 @@ class SyntaxTrees:
         return tree
 
     def _moved(self, known: _Parsed, tree: Tree, text: str) -> Tree:
-        """The known tree with its nodes where they are in the text."""
-        if known.moved is None or known.moved[0] != text:
+        """The known tree with its nodes where they are in the text.
+
+        Moved on from where it was moved last: one span over two edits that are far apart would
+        hold all that stands between them, and nothing would be known of that any more.
+        """
+        before, source, moved = known.moved or (known.text, known.source, tree)
+        if before != text:
             # A copy, as editing changes a tree in place and callers hold the old one.
-            moved, source = tree.copy(), self.source(text)
-            apply_edit(moved, known.source, source, edit_between(known.source, source))
-            known.moved = text, moved
-        return known.moved[1]
+            now, moved = self.source(text), moved.copy()
+            apply_edit(moved, source, now, edit_between(source, now))
+            known.moved = text, now, moved
+        return moved
 
     def tidy(self) -> None:
         """Let go of what ended parses left behind; in a large file that takes milliseconds."""
