@@ -263,24 +263,27 @@ async def test_a_parse_gives_way_once_there_is_an_answer_to_look_at(
 async def test_a_parse_that_gave_way_goes_on_after_the_answer(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = asyncio.Event()
+    gave_way, whole = threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    n_parses = 0
+    original = postprocess.filtered
 
     class Slow(SyntaxTrees):
         def tree(self, snapshot: Any, stop: Any = None, *, hurried: bool = False) -> Any:
-            nonlocal n_parses
             if hurried or snapshot.text != "x = \n":
                 return super().tree(snapshot, stop, hurried=hurried)
-            n_parses += 1
-            if n_parses == 1:
-                assert wait_until(stop)
-            else:
+            if gave_way.is_set():
                 assert not stop()
                 loop.call_soon_threadsafe(whole.set)
+            elif wait_until(stop):
+                gave_way.set()
             return None
 
+    def filtered(*given: Any) -> Any:
+        assert gave_way.wait(10)
+        return original(*given)
+
     monkeypatch.setattr("slm_lsp.context.syntax.SyntaxTrees", Slow)
+    monkeypatch.setattr(postprocess, "filtered", filtered)
     scene.engine.enqueue("xs")
     assert (await scene.complete("x = <CURSOR>\n")).completion is not None
     async with asyncio.timeout(10):

@@ -36,6 +36,7 @@ def test_definitions_and_imports_of_a_sample(language: str) -> None:
     found = outline(language_of(language), sample.text)
     assert " ".join(map(told, found.definitions)) == sample.definitions
     assert " ".join(one for each in found.imports for one in told_of(each)) == sample.imports
+    assert outlines.imports(language_of(language), sample.text) == found.imports
 
 
 def check(text: str, language: str = "python", **expected: object) -> None:
@@ -114,6 +115,23 @@ def test_no_grammar_a_huge_text_and_a_stop_give_an_empty_outline() -> None:
     assert outline(language_of("dart"), "class A {}\n") == Outline()
     assert outline(python, "x = 1\n" * outlines.MAX_CHARS) == Outline()
     assert outline(python, "x = 1\n" * 5_000, lambda: True) == Outline()
+
+
+def test_a_stop_behind_the_parse_ends_the_outline() -> None:
+    text = "import a\n" + "".join(f"def f{i}():\n    pass\n" for i in range(200))
+    n_asked = 0
+
+    def stop() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked > 150
+
+    python = language_of("python")
+    assert outline(python, text, stop) == Outline()
+    # Not one by one through all that is defined.
+    assert 150 < n_asked < 160
+    n_asked = 0
+    assert [each.module for each in outlines.imports(python, text, stop)] == ["a"]
 
 
 def test_broken_code_gives_what_can_be_read() -> None:

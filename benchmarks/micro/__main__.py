@@ -7,6 +7,7 @@ a plot beside them, with --json.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -79,11 +80,14 @@ def main() -> int:
     ours_ms, bare_ms = startup.measure(options.runs)
     results["initialize_ms"] = figures(ours_ms)
     results["initialize_bare_pygls_ms"] = figures(bare_ms)
-    total_ms, loop_ms = own_work.measure(options.requests)
-    results["own_work_ms"] = figures(total_ms)
-    results["loop_held_ms"] = figures(loop_ms)
-    indexed_ms, _ = own_work.measure_indexed(options.requests, options.files)
-    results["own_work_indexed_ms"] = figures(indexed_ms)
+    alone = own_work.measure(options.requests)
+    results["own_work_ms"] = figures(alone.total_ms)
+    results["loop_held_ms"] = figures(alone.loop_ms)
+    indexed = own_work.measure_indexed(options.requests, options.files)
+    results["own_work_indexed_ms"] = figures(indexed.total_ms)
+    handed = asyncio.run(own_work.hand_over(max(2, options.requests // 10)))
+    results["hand_over_ms"] = figures(list(handed))
+    shares = {"alone": own_work.shares(alone), "indexed": own_work.shares(indexed)}
     python_ms, native_ms = per_token.measure(options.runs)
     results["python_per_token_ms"] = figures(python_ms)
     results["native_per_token_ms"] = figures(native_ms)
@@ -91,6 +95,8 @@ def main() -> int:
         which, limit = TARGETS.get(name, ("", 0.0))
         target = f"   target: {which} <= {limit:g}" if which else ""
         print(f"{name:26} median {row['median']:9.3f}  p99 {row['p99']:9.3f}{target}")
+    for where, parts in shares.items():
+        print(f"a line, {where}: " + ", ".join(f"{name} {ms}" for name, ms in parts.items()))
     if options.json:
         document = {
             "benchmark": "micro",
@@ -98,6 +104,7 @@ def main() -> int:
             "python": platform.python_version(),
             "cores": os.cpu_count(),
             "results": results,
+            "shares_ms": shares,
         }
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         plot(results, options.json.with_suffix(".svg"))

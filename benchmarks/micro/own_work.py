@@ -6,16 +6,25 @@ prompt built, an answer post-processed and its syntax looked at; the time that t
 for it is left out. Beside the whole, how long the event loop itself was kept busy. Between two
 requests there is as much time as between two keys: what the worker catches up with then, and the
 look at the open files that goes on while a model would be working, are not waited for.
+
+Where the time goes is told from the requests at which a line is wanted, which do all of this:
+the stages of their traces, and what is left of them. Handing work to a thread that has slept as
+long, and back, is measured alone: a request does that twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.workspace import measure as building
 from benchmarks.workspace import tree
@@ -25,6 +34,7 @@ from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.lsp.stdio import SWITCH_INTERVAL_S
 from slm_lsp.text.document import DocumentStore, Edit
+from slm_lsp.trace import Span, Trace
 from slm_lsp.types import CompletionRequest, Generation, GenerationRequest, Trigger
 from slm_lsp.workspace.source import WorkspaceSource
 from slm_lsp.workspace.store import index_path
@@ -58,26 +68,46 @@ class Working(FakeEngine):
         return await super().generate(request)
 
 
+class Kept(Trace):
+    """Keeps the lines that a trace would hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, span: Span) -> None:
+        self.lines.append(span.line())
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Milliseconds of each request, of the part of it that held the loop, and its trace."""
+
+    total_ms: list[float] = field(default_factory=list)
+    loop_ms: list[float] = field(default_factory=list)
+    traces: list[dict[str, Any]] = field(default_factory=list)
+
+    def from_(self, n: int) -> Measured:
+        """Without the first `n` requests."""
+        return Measured(self.total_ms[n:], self.loop_ms[n:], self.traces[n:])
+
+
 def source() -> str:
     """About N_LINES lines of valid Python."""
     n_functions = N_LINES // FUNCTION.count("\n")
     return "import os\n" + "".join(FUNCTION.format(i=i) for i in range(n_functions))
 
 
-async def run(
-    n_requests: int, root: Path | None, indexes: Path | None
-) -> tuple[list[float], list[float]]:
-    """Milliseconds of each request, and of the part of it that held the loop. With `root` the
-    file is in a workspace whose index is in `indexes`."""
+async def run(n_requests: int, root: Path | None, indexes: Path | None) -> Measured:
+    """Type and ask. With `root` the file is in a workspace whose index is in `indexes`."""
     store = DocumentStore()
     uri = "file:///big.py" if root is None else (root / "big.py").as_uri()
     workspace = None if root is None else WorkspaceSource(indexes, (root,))
     document = store.open(uri, "python", 0, source())
-    engine = Working()
-    completer = Completer(engine, Config(), workspace=workspace)
+    engine, trace, measured = Working(), Kept(), Measured(traces=[])
+    completer = Completer(engine, Config(), trace, workspace=workspace)
     completer.opened(document.snapshot())
     rng = random.Random(0)
-    total_ms, loop_ms = [], []
     line = 5_000
     for version in range(n_requests):
         if version % 20 == 0:  # jump to another function's empty line
@@ -97,23 +127,21 @@ async def run(
         )
         held_ms = (time.perf_counter() - started) * 1e3
         await completer.complete(request)
-        total_ms.append((time.perf_counter() - started - engine.spent_s) * 1e3)
-        loop_ms.append(held_ms)
+        measured.total_ms.append((time.perf_counter() - started - engine.spent_s) * 1e3)
+        measured.loop_ms.append(held_ms)
     completer.close()
-    return total_ms, loop_ms
+    measured.traces.extend(trace.lines)
+    return measured
 
 
-def measure(
-    n_requests: int, root: Path | None = None, indexes: Path | None = None
-) -> tuple[list[float], list[float]]:
+def measure(n_requests: int, root: Path | None = None, indexes: Path | None = None) -> Measured:
     """Run on an event loop of its own, in threads that take turns as the server's do; the first
     requests, which parse, are not counted."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    total_ms, loop_ms = asyncio.run(run(n_requests + 20, root, indexes))
-    return total_ms[20:], loop_ms[20:]
+    return asyncio.run(run(n_requests + 20, root, indexes)).from_(20)
 
 
-def measure_indexed(n_requests: int, n_files: int) -> tuple[list[float], list[float]]:
+def measure_indexed(n_requests: int, n_files: int) -> Measured:
     """The same in a workspace of `n_files` files that is indexed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -122,3 +150,38 @@ def measure_indexed(n_requests: int, n_files: int) -> tuple[list[float], list[fl
         child = building.start(root, index_path(indexes, root), None)
         building.ended(*child)
         return measure(n_requests, root, indexes)
+
+
+def shares(measured: Measured) -> dict[str, float]:
+    """Where the time of a request for a line goes, medians in milliseconds."""
+    rows: dict[str, list[float]] = {}
+    for total_ms, trace in zip(measured.total_ms, measured.traces, strict=True):
+        stages = trace["stages_ms"]
+        if trace.get("want") != "line" or "syntax" not in stages:
+            continue
+        context, snippets = stages["context"], stages.get("snippets", 0.0)
+        row = {
+            "all": total_ms,
+            "context": context,
+            "snippets": snippets,
+            "prompt": stages["prompt"],
+            "to the worker and back": stages["prepare"] - context - snippets - stages["prompt"],
+            "syntax of the text, to the worker and back": stages["syntax"],
+            "filters": stages["finish"] - stages["syntax"],
+        }
+        row["edit, snapshot, and the rest"] = total_ms - sum(list(row.values())[1:])
+        for name, spent_ms in row.items():
+            rows.setdefault(name, []).append(spent_ms)
+    return {name: round(statistics.median(values), 3) for name, values in rows.items()}
+
+
+async def hand_over(n: int) -> Sequence[float]:
+    """Milliseconds of work that does nothing, on a thread that has slept between two keys."""
+    loop, spent_ms = asyncio.get_running_loop(), []
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(n):
+            await asyncio.sleep(KEY_S)
+            started = time.perf_counter()
+            await loop.run_in_executor(thread, int)
+            spent_ms.append((time.perf_counter() - started) * 1e3)
+    return spent_ms

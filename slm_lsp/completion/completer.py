@@ -189,9 +189,8 @@ class Completer:
         guess = None
         if self.policy.lexical:
             guess = self._preparer.guess(request.snapshot, request.offset)
-        if prepared.context.unwanted is None:
-            # Before the document is caught up with, which may take as long as the model.
-            self._preparer.look_around(target, prepared)
+        # Before the document is caught up with, which may take as long as the model.
+        self._preparer.look_around(target, prepared)
         self._preparer.follow(request.snapshot)
         if prepared.context.unwanted is not None:
             return Outcome(None, RejectReason(prepared.context.unwanted))

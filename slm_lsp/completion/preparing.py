@@ -163,10 +163,8 @@ class Preparer:
     ) -> Prepared:
         from slm_lsp.context.extract import extract
 
-        if self._is_behind(target.snapshot.uri) and target.kind is not Kind.SUPPOSED:
-            self._behind = target.snapshot
-        left_ms = target.deadline.remaining_ms()
-        parse_until = target.deadline.earlier(left_ms * (1 - PARSE_SHARE))
+        self._go_on_from(target)
+        parse_until = target.deadline.earlier(target.deadline.remaining_ms() * (1 - PARSE_SHARE))
 
         def stop() -> bool:
             return target.cancel.cancelled or parse_until.expired()
@@ -264,6 +262,11 @@ class Preparer:
         # What a newer parse, or the end of the document, has settled is nothing to go on with.
         if self._behind is not None and not self._worker.is_wanted():
             self._parse(self._behind)
+
+    def _go_on_from(self, target: Target) -> None:
+        """Catch up with the document as it is now, if anything is to be caught up with."""
+        if self._is_behind(target.snapshot.uri) and target.kind is not Kind.SUPPOSED:
+            self._behind = target.snapshot
 
     def _is_behind(self, uri: str) -> bool:
         return self._behind is not None and self._behind.uri == uri

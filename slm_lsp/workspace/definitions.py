@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slm_lsp.context.languages import language_of, language_of_path
-from slm_lsp.context.outline import Import, Outline
+from slm_lsp.context.outline import Import, Outline, imports
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.workspace.base import OutlineOf
 from slm_lsp.workspace.files import read_source
@@ -133,8 +133,8 @@ class Definitions:
         # Grammars take longer than lines, and imports seldom change.
         key = (imports_of(head), document.key, self._generation())
         if key != known.key and not stop():
-            outline = self._outline_of(language, head, stop)
-            known = self._resolved(key, outline.imports or key[0], document.key, language, stop)
+            found = imports(language_of(language), head, stop) or key[0]
+            known = self._resolved(key, found, document.key, language, stop)
             if stop():
                 return known, False
             _put(self._imported, uri, known, MAX_IMPORTERS)
@@ -145,7 +145,7 @@ class Definitions:
     def _resolved(
         self,
         key: object,
-        imports: Sequence[Import],
+        found: Sequence[Import],
         importer: str,
         language: str,
         stop: Callable[[], bool],
@@ -153,20 +153,20 @@ class Definitions:
         files: dict[str, None] = {}
         folders: dict[str, None] = {}
         names: dict[str, str] = {}
-        for each in imports:
+        for each in found:
             if stop():
                 break
             names.update({name.local: name.name for name in each.names})
             for root in self._roots.all:
                 inner = importer.removeprefix(f"{root.folder.as_posix()}/")
                 wanted = candidates(each, inner)
-                found = root.reader.at(wanted.stems)
-                for ending in wanted.endings if not found else ():
-                    found = found or root.reader.ending(ending)
-                for folder in wanted.folders if not found else ():
-                    found = found or root.reader.in_folder(folder, MAX_FILES_A_FOLDER)
-                found = [path for path in found if are_kin(language, language_of_path(path))]
-                for path in found[:MAX_FILES_AN_IMPORT]:
+                paths = root.reader.at(wanted.stems)
+                for ending in wanted.endings if not paths else ():
+                    paths = paths or root.reader.ending(ending)
+                for folder in wanted.folders if not paths else ():
+                    paths = paths or root.reader.in_folder(folder, MAX_FILES_A_FOLDER)
+                paths = [path for path in paths if are_kin(language, language_of_path(path))]
+                for path in paths[:MAX_FILES_AN_IMPORT]:
                     files[_absolute(root, path)] = None
                     folder, _, base = path.rpartition("/")
                     if base.partition(".")[0] in PACKAGE_FILES and folder:

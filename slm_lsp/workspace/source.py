@@ -92,6 +92,8 @@ class WorkspaceSource:
         self._folders: tuple[Path, ...] = ()
         self._rules_changed = False
         self._pending: PlaceQuery | None = None
+        # The place that was looked at last: `advance` goes on from what `collect` left.
+        self._seen: tuple[PlaceQuery, Around] | None = None
         # How often `advance` was left with something to do; for tests and the curious.
         self.n_left_out = 0
         self.set_folders(folders)
@@ -198,7 +200,7 @@ class WorkspaceSource:
         """All that could be shown, best first, and whether nothing was left out."""
         for root in self._roots.all:
             root.reader.stop = stop
-        around = Around.of(place)
+        around = self._around(place)
         complete = True
         if may_read:
             for each in self._live.others(place.uri):
@@ -230,6 +232,11 @@ class WorkspaceSource:
             (WORKSPACE, alike.workspace),
         )
         return fused(lists), complete
+
+    def _around(self, place: PlaceQuery) -> Around:
+        if self._seen is None or self._seen[0] is not place:
+            self._seen = place, Around.of(place)
+        return self._seen[1]
 
     def _called(
         self, place: PlaceQuery, around: Around, stop: Callable[[], bool], may_read: bool
