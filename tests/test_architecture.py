@@ -40,9 +40,10 @@ MAY_IMPORT = {
     "workspace": {"context", "secrets", "text", *VALUES},
     "context": {"secrets", "text", "types"},
     "prompt": {"secrets", "text", "types"},
-    "engine": {"secrets", "text", *VALUES},
+    "engine": {"gguf", "secrets", "text", *VALUES},
     # Entries name families of `prompt`, so that no layout is written twice.
-    "registry": {"prompt", "types"},
+    "registry": {"gguf", "prompt", "types"},
+    "gguf": set[str](),
     "secrets": set[str](),
     "text": {"types"},
     "ready": set[str](),
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "deadline": set[str](),
     "config": set[str](),
     "settings_file": {"config"},
-    "tune": {"engine", "registry", "config", *VALUES},
+    "tune": {"engine", "gguf", "registry", "config", *VALUES},
     "": set[str](),
 }
 # Imports that exist only for the type checker.
