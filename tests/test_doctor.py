@@ -104,7 +104,7 @@ def test_a_model_made_for_chat(model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert finding.ok
     assert finding.advice.startswith("it has a chat template and no fill-in-the-middle tokens")
     # A registry entry says how it is prompted.
-    template = FimTemplate("own", ("{prefix}",))
+    template = FimTemplate("prefix-only", ("{prefix}",))
     monkeypatch.setattr(doctor, "obtain", lambda *_: ModelFile("tiny", model, template))
     assert examined()["model"].advice == ""
 

@@ -163,7 +163,7 @@ async def test_a_model_made_for_chat_is_said_once() -> None:
         {"metadata": {}},
         {"specials": frozenset({"<fim_prefix>", "<fim_suffix>", "<fim_middle>"})},
         # A registry entry says how it is prompted.
-        {"template": FimTemplate("own", ("{prefix}",))},
+        {"template": FimTemplate("prefix-only", ("{prefix}",))},
     ],
 )
 async def test_nothing_is_said_of_a_model_that_can_go_on_with_code(changed: Any) -> None:
