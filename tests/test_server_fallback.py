@@ -213,8 +213,8 @@ KEY = "s3cret-k3y"
 WRONG_KEY = ("answered 401: the key is missing or wrong", "environment variable MY_KEY")
 
 
-def refuses(status: str) -> Any:
-    return breaks(lambda asked: asked.whole(status, {"error": f"not with {KEY}"}))
+def refuses(status: str, extra: str = "") -> Any:
+    return breaks(lambda asked: asked.whole(status, {"error": f"not with {KEY}"}, extra))
 
 
 @pytest.mark.parametrize(
@@ -266,12 +266,19 @@ async def test_what_is_broken_is_shown_once_with_what_to_do_and_without_the_key(
             # Drained at the end: a second message would be left.
 
 
-@pytest.mark.parametrize("status", ["429 Slow", "503 Busy"])
-async def test_what_passes_by_itself_is_not_shown_at_once(status: str) -> None:
-    async with scene(refuses(status)) as s:
-        for _ in range(2):
-            with pytest.raises(EngineUnavailable):
+async def test_a_server_that_is_busy_is_left_alone_and_not_shown() -> None:
+    async with scene(refuses("429 Slow", "Retry-After: 5\r\n")) as s:
+        for reason in ("answered 429", "asked again in 5 s"):
+            with pytest.raises(EngineUnavailable, match=reason):
                 await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
+        assert not s.engine.is_well
+        assert s.engine.failure is None
+
+
+async def test_one_failure_of_a_server_that_may_pass_is_not_shown() -> None:
+    async with scene(refuses("500 Oops")) as s:
+        with pytest.raises(EngineUnavailable, match="answered 500"):
+            await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
         assert s.engine.failure is None
 
 
