@@ -191,7 +191,22 @@ def _model(config: Config, found: list[ModelFile]) -> Finding:
     except (ModelLoadError, OSError) as error:
         return Finding("model", False, str(error), _model_advice(config))
     found.append(model)
-    return Finding("model", True, f"{model.name}: {model.path} ({size / 1e6:.0f} MB)")
+    here = f"{model.name}: {model.path} ({size / 1e6:.0f} MB)"
+    return Finding("model", True, here, _made_for_chat(model))
+
+
+def _made_for_chat(model: ModelFile) -> str:
+    """What to expect of a model that is for chat alone."""
+    from slm_lsp.gguf.header import GgufError
+    from slm_lsp.gguf.reader import read_header
+    from slm_lsp.prompt.chat import chat_warning
+    from slm_lsp.registry.describe import info_of
+
+    try:
+        info = info_of(read_header(model.path), model.name)
+    except (GgufError, OSError):
+        return ""  # what is wrong with it is said when it is loaded
+    return chat_warning(dataclasses.replace(info, template=model.template))
 
 
 def _model_advice(config: Config) -> str:

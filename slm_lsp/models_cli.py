@@ -95,7 +95,12 @@ def pull(model: str, quantization: str, *, force: bool) -> int:
         spec = entry(model)
         from slm_lsp.registry.pull import pull as pull_entry
 
-        path = pull_entry(spec, quantization=quantization or None, progress=progress, force=force)
+        chosen = spec.quantization(quantization or None).name
+        is_new = force or cache.state(spec, chosen) != "ready"
+        path = pull_entry(spec, quantization=chosen, progress=progress, force=force)
+    known = {source.sha256 for source in spec.sources_of(chosen)}
+    if is_new and (record := cache.read_sidecar(path)) and record.source_sha256 not in known:
+        _say_of_first_use(record)
     _warn_of_licence(spec)
     print(path)
     return 0
@@ -202,14 +207,18 @@ def info(model: str) -> int:
     kind = naming.kind_of(model)
     if kind == "location":
         lines = _info_of_location(model)
+    elif kind == "name":
+        spec = entry(model)
+        lines = [*describe_model(spec), *_recorded(spec)]
     else:
-        lines = describe_model(entry(model) if kind == "name" else file_of(model))
+        lines = describe_model(file_of(model))
     print("\n".join(lines))
     return 0
 
 
 def check_loads(config: Config) -> None:
     """Obtain the model and load it once. Raises ModelLoadError."""
+    from slm_lsp.prompt.chat import chat_warning
     from slm_lsp.wiring import load_decoder, obtain
 
     with _progress() as progress:
@@ -218,7 +227,12 @@ def check_loads(config: Config) -> None:
     def report(text: str, done: float | None) -> None:
         pass
 
-    load_decoder(replace(config, context_tokens=256), report).close()
+    decoder = load_decoder(replace(config, context_tokens=256), report)
+    try:
+        if warning := chat_warning(decoder.info):
+            say(f"{decoder.info.name}: {warning}")
+    finally:
+        decoder.close()
 
 
 def _info_of_location(model: str) -> list[str]:
@@ -241,9 +255,12 @@ def _pull_location(
 
     if naming.kind_of(location) == "path":
         return file_of(location)
-    return pull_location(
-        location_of(location), quantization=quantization, progress=progress, force=force
-    )
+    named = location_of(location)
+    is_new = force or cache.file_state(cache.located_path(named, quantization)) != "ready"
+    path = pull_location(named, quantization=quantization, progress=progress, force=force)
+    if is_new and (record := cache.read_sidecar(path)):
+        _say_of_first_use(record)
+    return path
 
 
 def _adopt(spec: ModelSpec, file: Path, location: str) -> None:
@@ -315,6 +332,22 @@ def _verifiable(
     if not n_found:
         what = model or "any model"
         raise ModelsError(f"{what} is not here: `slm-lsp models pull` obtains one")
+
+
+def _say_of_first_use(record: cache.Sidecar) -> None:
+    from slm_lsp.registry.first_use import note_on
+
+    if note := note_on(record):
+        say(note)
+
+
+def _recorded(spec: ModelSpec) -> Iterator[str]:
+    """What was recorded of the files that are here of a model whose hashes are not known."""
+    for known in spec.quantizations:
+        record = cache.read_sidecar(cache.model_path(spec, known.name))
+        sources = {source.sha256 for source in spec.sources_of(known.name)}
+        if record is not None and record.source_sha256 not in sources:
+            yield f"recorded of {known.name}: sha256 {record.source_sha256} of {record.origin}"
 
 
 def _warn_of_licence(spec: ModelSpec) -> None:

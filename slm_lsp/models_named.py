@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.gguf.header import GgufError
 from slm_lsp.registry import found, naming
-from slm_lsp.registry.gguf_header import GgufError
 from slm_lsp.registry.specs import ModelSpec, Registry, load_registry
 from slm_lsp.registry.steps import PullError
 from slm_lsp.registry.toml_table import SpecError

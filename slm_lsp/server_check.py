@@ -16,6 +16,7 @@ from slm_lsp.config import Config
 from slm_lsp.deadline import CancelToken, Deadline
 from slm_lsp.engine.base import EngineUnavailable, ModelLoadError, PromptError
 from slm_lsp.engine.server import ServerEngine
+from slm_lsp.engine.server_advice import advice_on
 from slm_lsp.prompt import fim
 from slm_lsp.servers import settings_of, what_is_known
 from slm_lsp.types import (
@@ -32,7 +33,6 @@ BUDGET_MS = 10_000.0
 N_PROBES = 3
 PROBE = CompletionContext("def add(a, b):\n    return ", "\n\n\nprint(add(1, 2))\n", want=Want.LINE)
 PROBE_TOKENS = 8
-REACH_ADVICE = "see that it runs and that server_url is right; slm-lsp asks it again by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def check(config: Config) -> tuple[bool, str, str]:
         settings, known = settings_of(config), what_is_known()
         probe = asyncio.run(_probe(ServerEngine(settings, known)))
     except (ModelLoadError, EngineUnavailable, PromptError) as error:
-        return False, str(error), _advice(str(error), config)
+        return False, str(error), advice_on(str(error), config.server_key_variable)
     last = probe.generation
     found = (
         f"{probe.name} ({probe.api}): first token in {last.ttft_ms or 0:.0f} ms, "
@@ -68,15 +68,6 @@ def check(config: Config) -> tuple[bool, str, str]:
             "that is longer than automatic_budget_ms: raise it, or ask a nearer one",
         )
     return True, found, ""
-
-
-def _advice(said: str, config: Config) -> str:
-    if "401" in said or "403" in said:
-        return (
-            f"put the key into the environment variable {config.server_key_variable}, or "
-            "`keyring set slm-lsp HOST` with the extra slm-lsp[keyring]"
-        )
-    return REACH_ADVICE if "server_" not in said else "change that setting"
 
 
 async def _probe(engine: ServerEngine) -> Probe:

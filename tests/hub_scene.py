@@ -222,7 +222,7 @@ def lonely_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make_ollama_store(store: Path, models: dict[str, bytes]) -> None:
     """A store of Ollama with these models; a name is NAME:TAG or NAMESPACE/NAME:TAG."""
-    (store / "blobs").mkdir(parents=True)
+    (store / "blobs").mkdir(parents=True, exist_ok=True)
     for name, content in models.items():
         sha256 = hashlib.sha256(content).hexdigest()
         (store / "blobs" / f"sha256-{sha256}").write_bytes(content)

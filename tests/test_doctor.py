@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from test_gguf_header import TEXT, gguf, key, text
 
 from slm_lsp import control, doctor
 from slm_lsp.config import Config
@@ -25,6 +26,7 @@ from slm_lsp.engine import speed
 from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.rendezvous import Place, RendezvousError
 from slm_lsp.engine.speed import Speed
+from slm_lsp.types import FimTemplate
 from slm_lsp.wiring import ModelFile
 
 CHECKS = ["python", "compiler", "llama.cpp", "threads", "memory", "daemon", "model", "speed"]
@@ -93,6 +95,18 @@ def test_a_machine_that_has_everything() -> None:
     assert all(finding.ok and not finding.advice for finding in findings.values())
     assert "tiny.gguf (2 MB)" in findings["model"].found
     assert "reads 700 tokens/s, writes 150 tokens/s" in findings["speed"].found
+
+
+def test_a_model_made_for_chat(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = key("tokenizer.chat_template", TEXT, text("{{ messages }}"))
+    model.write_bytes(gguf(chat, rest=bytes(2_000_000)))
+    finding = examined()["model"]
+    assert finding.ok
+    assert finding.advice.startswith("it has a chat template and no fill-in-the-middle tokens")
+    # A registry entry says how it is prompted.
+    template = FimTemplate("prefix-only", ("{prefix}",))
+    monkeypatch.setattr(doctor, "obtain", lambda *_: ModelFile("tiny", model, template))
+    assert examined()["model"].advice == ""
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

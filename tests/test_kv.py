@@ -433,7 +433,7 @@ requests = st.fixed_dictionaries(
 closings = st.sampled_from([*"xyz", None, None, None])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(requests, closings), min_size=1, max_size=14),
     st.integers(1, 4),

@@ -23,7 +23,7 @@ from slm_lsp.config import Config
 from slm_lsp.deadline import FakeClock
 from slm_lsp.engine.fake import FakeEngine
 from slm_lsp.lsp import server
-from slm_lsp.types import EngineState, Priority, Text
+from slm_lsp.types import EngineState, FimTemplate, ModelInfo, Priority, Text
 
 INVALID_REQUEST, NOT_INITIALIZED, CANCELLED = -32600, -32002, -32800
 
@@ -138,6 +138,83 @@ async def test_a_failed_load_is_said_once() -> None:
             assert await editor.inline(position) == []
         assert editor.trace.lines[-1]["reject"] == "engine_failed"
         assert "a.gguf" in editor.trace.lines[-1]["detail"]
+
+
+CHAT = ModelInfo("talker", 4096, metadata={"tokenizer.chat_template": "{{ messages }}"})
+
+
+async def test_a_model_made_for_chat_is_said_once() -> None:
+    async with FakeEditor(FakeEngine(CHAT)) as editor:
+        await editor.start()
+        shown = await editor.take("window/showMessage")
+        assert shown["type"] == 2
+        assert shown["message"].startswith("slm-lsp: talker: it has a chat template and no fill-in")
+        assert "`slm-lsp models list`" in shown["message"]
+        position = await editor.open("x = <CURSOR>\n")
+        editor.engine.enqueue("1")
+        assert len(await editor.inline(position)) == 1
+        editor.on_state(EngineState.READY)
+        # Drained at the end: a second message would be left.
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"metadata": {}},
+        {"specials": frozenset({"<fim_prefix>", "<fim_suffix>", "<fim_middle>"})},
+        # A registry entry says how it is prompted.
+        {"template": FimTemplate("prefix-only", ("{prefix}",))},
+    ],
+)
+async def test_nothing_is_said_of_a_model_that_can_go_on_with_code(changed: Any) -> None:
+    async with FakeEditor(FakeEngine(replace(CHAT, **changed))) as editor:
+        await editor.start()
+        await editor.still_answers()
+
+
+async def test_what_is_broken_while_something_answers_is_said_once_with_what_to_do() -> None:
+    config = replace(PATIENT, server_url="http://127.0.0.1:1", server_key_variable="MY_KEY")
+    async with FakeEditor(FakeEngine(), config) as editor:
+        await editor.start()
+        await editor.still_answers()
+        for said in ("the key is missing or wrong; id 1", "the key is missing or wrong; id 2"):
+            editor.engine.failure = f"server 127.0.0.1 answered 401: {said}"
+            await editor.still_answers()
+        shown = await editor.take("window/showMessage")
+        assert shown["type"] == 2
+        assert (
+            "server 127.0.0.1 answered 401: the key is missing or wrong; id 1" in shown["message"]
+        )
+        assert "What to do: put the key into the environment variable MY_KEY" in shown["message"]
+        assert shown["message"].endswith("Meanwhile the model on this machine answers")
+        # Something else is.
+        editor.engine.failure = "server 127.0.0.1 has no model 'a', but b: set server_model"
+        await editor.still_answers()
+        assert (
+            "What to do: change that setting"
+            in ((await editor.take("window/showMessage"))["message"])
+        )
+
+
+async def test_that_nothing_is_completed_is_said_whenever_it_comes_to_that() -> None:
+    config = replace(PATIENT, server_url="http://127.0.0.1:1", server_fallback="off")
+    async with FakeEditor(LoadingEngine(), config) as editor:
+        await editor.start()
+        position = await editor.open("x = <CURSOR>\n")
+        for _ in range(2):
+            editor.engine.fail("server 127.0.0.1 cannot be reached: refused")
+            editor.on_state(EngineState.FAILED)
+            shown = await editor.take("window/showMessage")
+            assert shown["type"] == 1
+            assert shown["message"].startswith("slm-lsp: no completions. server 127.0.0.1 cannot")
+            assert "What to do: see that it runs and that server_url is right" in shown["message"]
+            assert "Meanwhile" not in shown["message"]
+            assert await editor.inline(position) == []
+            editor.engine.failure = None
+            editor.engine.become_ready()
+            editor.on_state(EngineState.READY)
+            editor.engine.enqueue("1")
+            assert len(await editor.inline(position)) == 1
 
 
 # --- settings ---

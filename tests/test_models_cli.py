@@ -5,6 +5,7 @@ Invariant: loopback only; no model is loaded, as what tries one is a fake.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -176,6 +177,54 @@ def test_a_repository_names_its_files(terminal: Terminal, hub: Hub) -> None:
     terminal.check("use hf:me/none", 2, err="me/none")
     terminal.check(f"pull https://huggingface.co/{REPO}/resolve/main/{FILE}?download=true")
     terminal.check(f"info {AT_HUB}", out="Tiny Coder")
+
+
+OTHER = TINY[:-1] + bytes([TINY[-1] ^ 1])
+
+
+def test_a_hash_that_nobody_knew_is_recorded_and_held_to(terminal: Terminal, hub: Hub) -> None:
+    put_entry("tiny", AT_HUB)
+    sha256 = hashlib.sha256(TINY).hexdigest()
+    terminal.check("info tiny", out="sha256 not known: the first pull records it")
+    terminal.check("pull tiny", err=f"nobody has checked the file: its sha256 {sha256} is recorded")
+    terminal.check("info tiny", out=f"recorded of Q4_0: sha256 {sha256} of {AT_HUB}")
+    file = cache.model_path(load_specs()["tiny"])
+    # It is said when it comes, not when it is here.
+    terminal.check("pull tiny")
+    hub.serve_in_repo(REPO, FILE, OTHER)
+    terminal.check("pull tiny --force", 2, err="was recorded when the file was first obtained")
+    assert file.read_bytes() == TINY
+    # Also where the file itself is gone.
+    file.unlink()
+    terminal.check("pull tiny", 2, err="`slm-lsp models remove tiny` forgets the hash")
+    hub.serve_in_repo(REPO, FILE, TINY)
+    terminal.check("pull tiny")
+    assert cache.verify(load_specs()["tiny"]) == "ready"
+    hub.serve_in_repo(REPO, FILE, OTHER)
+    terminal.check("remove tiny --yes")
+    terminal.check("pull tiny", err="nobody has checked the file")
+    assert file.read_bytes() == OTHER
+
+
+def test_a_server_that_declares_no_hash_is_held_to_the_first_one_too(
+    terminal: Terminal, hub: Hub
+) -> None:
+    location = f"{hub.url}/m.gguf"
+    hub.serve("/m.gguf", TINY)
+    terminal.check(f"pull {location}", err="is recorded, and what comes from there later must")
+    hub.serve("/m.gguf", OTHER)
+    terminal.check(f"pull {location} --force", 2, err=f"models remove {location}` forgets the hash")
+    assert cache.located_path(location).read_bytes() == TINY
+    terminal.check(f"remove {location} --yes")
+    terminal.check(f"pull {location}")
+    assert cache.located_path(location).read_bytes() == OTHER
+
+
+def test_what_another_program_has_may_change(terminal: Terminal) -> None:
+    for content in (TINY, OTHER):
+        make_ollama_store(terminal.home / "ollama", {"m:1b": content})
+        terminal.check("pull ollama:m:1b --force")
+        assert cache.located_path("ollama:m:1b").read_bytes() == content
 
 
 # --- use ---

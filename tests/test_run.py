@@ -480,7 +480,7 @@ prompts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     texts,
     texts,
@@ -504,7 +504,7 @@ def test_whatever_is_drafted_the_same_is_written(
         assert essence(model.ask(longer, 1e6, **ask)) == essence(plain.ask(longer, 1e6, **ask))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from([0.0, 1.0, 5.0]),
     st.sampled_from([0.0, 1.0, 5.0]),

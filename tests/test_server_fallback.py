@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from editor import CURSOR
+from fake_editor import PATIENT, FakeEditor
 from hypothesis import given
 from hypothesis import strategies as st
 from server_scene import PATIENCE_S, QWEN, Asked, Scene, breaks, says, scene, stalls, text_of, until
@@ -205,6 +207,89 @@ async def test_without_a_server_the_local_model_is_the_model() -> None:
         assert (await ended(t.answering(request))).text == "local"
         assert t.local.requests[0].prompt is own
         assert "401" in (t.engine.failure or "")
+
+
+KEY = "s3cret-k3y"
+WRONG_KEY = ("answered 401: the key is missing or wrong", "environment variable MY_KEY")
+
+
+def refuses(status: str, extra: str = "") -> Any:
+    return breaks(lambda asked: asked.whole(status, {"error": f"not with {KEY}"}, extra))
+
+
+@pytest.mark.parametrize(
+    ("answer", "pages", "settings", "says_what"),
+    [
+        # What is found out when the server is looked at,
+        (says("x"), {"/v1/models": ("401 No", {"error": f"not with {KEY}"})}, {}, WRONG_KEY),
+        (says("x"), {"/v1/models": ("302 Found", {})}, {}, ("answered 302", "server_url")),
+        (says("x"), {}, {"model": "nosuch"}, ("no model 'nosuch'", "set server_model")),
+        # and what requests show only.
+        (refuses("401 No"), {}, {}, WRONG_KEY),
+        (refuses("404 No"), {}, {}, ("answered 404", "see that server_url and server_model are")),
+    ],
+)
+async def test_what_is_broken_is_shown_once_with_what_to_do_and_without_the_key(
+    answer: Any,
+    pages: dict[str, Any],
+    settings: dict[str, Any],
+    says_what: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    config = replace(PATIENT, server_url="http://127.0.0.1:1", server_key_variable="MY_KEY")
+    async with scene(answer, pages=pages, start=False, key_variable="MY_KEY", **settings) as s:
+        local = FakeEngine(LOCAL)
+
+        def make_local(on_state: OnState) -> FakeEngine:
+            on_state(EngineState.READY)
+            return local
+
+        def make(config: Config, on_state: OnState, on_progress: Any) -> FallbackEngine:
+            made = FallbackEngine(s.engine, make_local, translate(config), 0, on_state)
+            made.start()
+            return made
+
+        async with FakeEditor(make, config) as editor:
+            await editor.start()
+            await until(lambda: s.engine.state is not EngineState.LOADING)
+            await until(lambda: editor.engine.state is EngineState.READY)
+            position = await editor.open(f"x = {CURSOR}\n")
+            for _ in range(2):
+                local.enqueue("1")
+                await editor.inline(position)
+            shown = await editor.take("window/showMessage")
+            assert shown["type"] == 2
+            for part in says_what:
+                assert part in shown["message"]
+            assert KEY not in shown["message"]
+            # Drained at the end: a second message would be left.
+
+
+async def test_a_server_that_is_busy_is_left_alone_and_not_shown() -> None:
+    async with scene(refuses("429 Slow", "Retry-After: 5\r\n")) as s:
+        for reason in ("answered 429", "asked again in 5 s"):
+            with pytest.raises(EngineUnavailable, match=reason):
+                await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
+        assert not s.engine.is_well
+        assert s.engine.failure is None
+
+
+async def test_one_failure_of_a_server_that_may_pass_is_not_shown() -> None:
+    async with scene(refuses("500 Oops")) as s:
+        with pytest.raises(EngineUnavailable, match="answered 500"):
+            await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
+        assert s.engine.failure is None
+
+
+async def test_a_server_that_answers_again_is_no_longer_broken() -> None:
+    async with scene(refuses("401 No"), says("y")) as s:
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
+        assert "answered 401" in (s.engine.failure or "")
+        s.clock.advance(60_000)
+        await asyncio.wait_for(s.engine.generate(s.request()), PATIENCE_S)
+        assert s.engine.failure is None
 
 
 async def test_where_both_fail_the_servers_reason_is_told() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slm_lsp.engine.stopping import stop_at
 from slm_lsp.types import StopRule
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=200, database=None)
+QUICK = settings(derandomize=True, deadline=None, max_examples=120, database=None)
 END = "<END>"
 
 LINE = StopRule(strings=("\n",))

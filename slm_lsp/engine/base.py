@@ -78,7 +78,8 @@ class Engine(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """What a user should read when `state` is FAILED."""
+        """What a user should read when `state` is FAILED; in any other state, what is broken
+        all the same: a server behind which something else answers, or that refuses requests."""
 
     @property
     def info(self) -> ModelInfo | None:

@@ -21,11 +21,11 @@ from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.ctransformers_load import create, look
 from slm_lsp.engine.ggml_file import GgmlFile
 from slm_lsp.engine.ggml_vocabulary import ggml_vocabulary
-from slm_lsp.engine.gguf_header import GgufHeader
 from slm_lsp.engine.picking import Picker
 from slm_lsp.engine.sentencepiece import SpmTokenizer, spm_vocabulary
 from slm_lsp.engine.tokenizing import prompt_tokens
 from slm_lsp.engine.vocabulary import Vocabulary
+from slm_lsp.gguf.header import GgufHeader
 from slm_lsp.types import FimTemplate, ModelInfo, Segment, Start
 
 N_BATCH = 512
@@ -38,8 +38,7 @@ MAX_GGML_BATCH = 64
 def _metadata(found: GgufHeader | GgmlFile) -> dict[str, str]:
     if isinstance(found, GgmlFile):
         return {"general.architecture": found.family}
-    plain = (str, int, float)
-    return {key: str(value) for key, value in found.values.items() if isinstance(value, plain)}
+    return {key: str(value) for key, value in found.metadata.items()}
 
 
 class CTransformersDecoder:

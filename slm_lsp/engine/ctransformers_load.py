@@ -19,15 +19,19 @@ from typing import Any
 from slm_lsp.engine import ggml_file
 from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.ggml_file import BLOCKS, F32, GgmlFile
-from slm_lsp.engine.gguf_header import (
+from slm_lsp.gguf.header import (
+    ARRAY,
     FLOAT32,
     INT32,
     MAGIC,
     STRING,
+    TOKEN_TYPES,
+    TOKENS,
+    GgufError,
     GgufHeader,
-    read_header,
-    read_magic,
+    GgufVersionError,
 )
+from slm_lsp.gguf.reader import read_header
 
 # Families of GGML files by the names that users know them by.
 FAMILY_OF = {
@@ -35,6 +39,8 @@ FAMILY_OF = {
     **{"gptj": "gptj", "codegen": "gptj", "mpt": "mpt", "replit": "replit"},
 }
 OLD_MAGIC = {b"tjgg": "GGJT", b"fmgg": "GGMF", b"algg": "GGLA"}
+SCORES = "tokenizer.ggml.scores"
+VERSIONS = (1, 2, 3)
 # Keys that a later llama.cpp reads and this one does not, and the values that change nothing.
 IGNORED = {
     "expert_count": (0, None),
@@ -53,9 +59,9 @@ def refusal(path: Path, why: str) -> ModelLoadError:
 
 def look(path: Path, model_type: str) -> GgufHeader | GgmlFile:
     """What is in the file, if it can be loaded. Raises ModelLoadError."""
-    magic = read_magic(path)
+    magic = _magic(path)
     if magic == MAGIC:
-        header = read_header(path)
+        header = _header(path)
         why = _unfit(header)
         if why is None and model_type not in ("", "llama"):
             why = f"model_type says {model_type!r}, and the file that it is a llama"
@@ -75,30 +81,53 @@ def look(path: Path, model_type: str) -> GgufHeader | GgmlFile:
     return ggml_file.read_file(path, FAMILY_OF[model_type])
 
 
+def _magic(path: Path) -> bytes:
+    """A model file's first four bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise ModelLoadError(
+            f"cannot read the model file {path}: {error.strerror or error}"
+        ) from error
+
+
+def _header(path: Path) -> GgufHeader:
+    try:
+        return read_header(path, (TOKENS, TOKEN_TYPES, SCORES), VERSIONS)
+    except GgufVersionError as error:
+        raise ModelLoadError(str(error)) from error
+    except GgufError as error:
+        raise ModelLoadError(
+            f"{error}. If the file was copied or downloaded, it may be incomplete: obtain it again."
+        ) from error
+
+
 def _unfit(header: GgufHeader) -> str | None:
     """Why a GGUF file cannot be loaded, if it cannot."""
     if header.architecture != "llama":
         return f"its architecture is {header.architecture!r}, not 'llama'"
-    values = header.values
-    tokenizer = values.get("tokenizer.ggml.model")
+    tokenizer = header.value("tokenizer.ggml.model")
     if tokenizer != "llama":
         return f"its tokenizer is {tokenizer!r}, not SentencePiece's ('llama')"
     for key, harmless in IGNORED.items():
         value = header.of_architecture(key)
         if value not in harmless:
             return f"it would ignore that {key} is {value!r}"
+    for key, kind in header.item_kinds.items():
+        if kind == ARRAY:  # ends the process
+            return f"{key} is a list of lists"
     return _unfit_vocabulary(header) or _unfit_sizes(header) or _unfit_tensors(header)
 
 
 def _unfit_vocabulary(header: GgufHeader) -> str | None:
-    values = header.values
-    tokens = values.get("tokenizer.ggml.tokens", [])
-    for key, kind in (("tokens", STRING), ("scores", FLOAT32), ("token_type", INT32)):
-        name = f"tokenizer.ggml.{key}"
-        if header.item_kinds.get(name) != kind or len(values[name]) != len(tokens):
-            return f"its vocabulary lacks the {key} of each token"
-    for key, value in values.items():
+    tokens = header.lists.get(TOKENS, ())
+    for name, kind in ((TOKENS, STRING), (SCORES, FLOAT32), (TOKEN_TYPES, INT32)):
+        if header.item_kinds.get(name) != kind or header.array_lengths[name] != len(tokens):
+            return f"its vocabulary lacks the {name.rpartition('.')[2]} of each token"
+    for key in header.kinds:
         is_id = key.startswith("tokenizer.ggml.") and key.endswith("_token_id")
+        value = header.value(key)
         if is_id and not (isinstance(value, int) and 0 <= value < len(tokens)):
             return f"{key} is {value!r}, which is no token"
     # Its tokenizer ends the process where a byte has no token.
@@ -130,7 +159,7 @@ def _unfit_tensors(header: GgufHeader) -> str | None:
     d, n_ff = (header.of_architecture(f"{part}_length") for part in ("embedding", "feed_forward"))
     n_heads = header.of_architecture("attention.head_count")
     kv = d // n_heads * header.of_architecture("attention.head_count_kv", n_heads)
-    n_vocab = len(header.values["tokenizer.ggml.tokens"])
+    n_vocab = header.n_vocab
     sizes: dict[str, tuple[int, ...]] = {"attn_norm": (d,), "ffn_norm": (d,)}
     sizes |= {"attn_q": (d, d), "attn_k": (d, kv), "attn_v": (d, kv), "attn_output": (d, d)}
     sizes |= {"ffn_gate": (d, n_ff), "ffn_down": (n_ff, d), "ffn_up": (d, n_ff)}

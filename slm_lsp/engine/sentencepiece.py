@@ -11,11 +11,11 @@ Threads: the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from slm_lsp.engine.gguf_header import GgufHeader
 from slm_lsp.engine.tokenizing import apart, guard_of
 from slm_lsp.engine.vocabulary import Vocabulary
+from slm_lsp.gguf.header import TOKEN_TYPES, TOKENS, GgufHeader
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 SPACE = "▁"
@@ -34,19 +34,18 @@ ENDS = frozenset(
 
 def spm_vocabulary(header: GgufHeader) -> Vocabulary:
     """The file's vocabulary; `lead` is still to be asked of the tokenizer."""
-    values = header.values
-    tokens: list[str] = values["tokenizer.ggml.tokens"]
-    kinds: list[int] = values["tokenizer.ggml.token_type"]
+    tokens: Sequence[str] = header.lists[TOKENS]
+    kinds: Sequence[int] = header.lists[TOKEN_TYPES]
     controls = {i for i, kind in enumerate(kinds) if kind in (CONTROL, USER_DEFINED)}
-    eos = values.get("tokenizer.ggml.eos_token_id", 2)
+    eos = header.value("tokenizer.ggml.eos_token_id", 2)
     return Vocabulary(
         handle=None,
         pieces=[_piece(text, kind) for text, kind in zip(tokens, kinds, strict=True)],
         specials={tokens[i]: i for i in sorted(controls, reverse=True)},
         user_defined=frozenset(tokens[i] for i in controls if kinds[i] == USER_DEFINED),
         ends=frozenset(i for i in controls if tokens[i] in ENDS) | {eos},
-        bos=values.get("tokenizer.ggml.bos_token_id", 1),
-        adds_bos=bool(values.get("tokenizer.ggml.add_bos_token", True)),
+        bos=header.value("tokenizer.ggml.bos_token_id", 1),
+        adds_bos=bool(header.value("tokenizer.ggml.add_bos_token", True)),
     )
 
 
@@ -61,14 +60,14 @@ class SpmTokenizer:
 
     def __init__(self, header: GgufHeader, native: Callable[[bytes], list[int]]) -> None:
         self._native = native
-        tokens: list[str] = header.values["tokenizer.ggml.tokens"]
-        kinds: list[int] = header.values["tokenizer.ggml.token_type"]
+        tokens: Sequence[str] = header.lists[TOKENS]
+        kinds: Sequence[int] = header.lists[TOKEN_TYPES]
         self._bytes = [tokens.index(f"<0x{byte:02X}>") for byte in range(256)]
         self._tokens = tokens
         self._controls = {i for i, kind in enumerate(kinds) if kind not in (NORMAL, BYTE)}
         self._guard = guard_of(tokens[i] for i in self._controls if len(tokens[i]) > 1)
         self.lead = tuple(native(b"\n"))
-        self._spaced = bool(header.values.get("tokenizer.ggml.add_space_prefix", True))
+        self._spaced = bool(header.value("tokenizer.ggml.add_space_prefix", True))
 
     def __call__(self, text: str, first: bool) -> list[int]:
         """A text's tokens; only the `first` of a prompt gets the tokenizer's own space."""

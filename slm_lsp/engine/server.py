@@ -52,6 +52,7 @@ NOTHING_AHEAD = "nothing is sent to a server ahead of a request"
 NO_BRANCH = "a server writes the likeliest text only"
 # The newest measured time counts for so much.
 NEWEST_SHARE = 0.3
+TOO_MANY = 429  # passes by itself, so nobody is told
 
 Until = Callable[[Deadline], Awaitable[None]]
 Connect = Callable[[ServerSettings], Awaitable[Link]]
@@ -92,6 +93,8 @@ class ServerEngine:
         self._clock, self._connect, self._until = clock, connect, until
         self._state = EngineState.LOADING
         self._failure: str | None = None
+        # What requests have shown of a server that looked well; None once one has succeeded.
+        self._broken: str | None = None
         self._link: Link | None = None
         self._found: Found | None = None
         self._breaker = Breaker(clock)
@@ -107,7 +110,7 @@ class ServerEngine:
 
     @property
     def failure(self) -> str | None:
-        return self._failure
+        return self._failure or self._broken
 
     @property
     def info(self) -> ModelInfo | None:
@@ -321,7 +324,7 @@ class ServerEngine:
             return
         error = task.exception()
         if error is None:
-            self._breaker.succeeded()
+            self._answered()
         elif isinstance(error, Trouble | Complaint):
             self._broke(flight, error)
         else:
@@ -332,22 +335,29 @@ class ServerEngine:
     def _cut_short(self, flight: Flight) -> None:
         """Judge the server by a flight that was not let to its end."""
         if flight.answer.begun:
-            self._breaker.succeeded()
+            self._answered()
         elif flight.was_late():
             said = "has not begun to answer in time again and again"
             self._breaker.failed(self._said(said), late=True)
         else:
             self._breaker.undecided()
 
+    def _answered(self) -> None:
+        self._breaker.succeeded()
+        self._broken = None
+
     def _broke(self, flight: Flight, error: Trouble | Complaint) -> None:
         said = self._said(error)
         if isinstance(error, Trouble) and error.is_too_long:
-            self._breaker.succeeded()
+            self._answered()
             flight.end(PromptError(f"{said}: prompt and answer do not fit"))
             return
         wait_ms = error.wait_ms if isinstance(error, Trouble) else 0.0
         log.warning("%s", said)
         self._breaker.failed(said, wait_ms=wait_ms)
+        is_busy = isinstance(error, Trouble) and error.status == TOO_MANY
+        if self._breaker.is_open and not is_busy:
+            self._broken = said
         # What has come is as good as what a deadline cuts.
         flight.end(Finish.DEADLINE if flight.answer.text else EngineUnavailable(said))
 

@@ -118,6 +118,8 @@ class HttpLink:
                     read = await _read(response, MAX_BODY_BYTES)
         except TimeoutError:
             raise Trouble(f"{path}: no answer in {LOOK_PATIENCE_S:.0f} s") from None
+        if response.status_code >= 400:  # a complaint may show the key
+            read = self._key.hide(read.decode("utf-8", "replace")).encode()
         return Reply(response.status_code, _json(read))
 
     @asynccontextmanager

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
     from slm_lsp.completion.ledger import Ledger
     from slm_lsp.completion.notes import Notes
+    from slm_lsp.completion.notices import Told
     from slm_lsp.completion.outcome import Outcome
     from slm_lsp.completion.policy import Policy
     from slm_lsp.workspace.source import WorkspaceSource
@@ -87,6 +88,7 @@ class SlmServer(LanguageServer):
 
     protocol: SlmProtocol
     _n_engines = 0
+    _told: Told | None = None
 
     def __init__(
         self,
@@ -160,7 +162,9 @@ class SlmServer(LanguageServer):
         self._engine = Switch(self._new_engine())
         # Imported only now: `initialize` is answered without the pipeline.
         from slm_lsp.completion.completer import Completer
+        from slm_lsp.completion.notices import Told
 
+        self._told = Told()
         workspace = self.feed.start(self.config)
         self.completer = Completer(
             self._engine, self.config, self.trace, self._latest_text, self._policy, workspace
@@ -227,8 +231,16 @@ class SlmServer(LanguageServer):
             if self._notes is not None:
                 self._notes.ready()
             self.completer.ready()
-        if state is EngineState.FAILED:
-            self.show(f"slm-lsp: no completions. {self.completer.engine.failure}")
+        self._tell(is_change=True)
+
+    def _tell(self, *, is_change: bool = False) -> None:
+        """What the user should know of the engine, each thing once in a session; that there will be
+        no completions, each time that it comes to that."""
+        assert self.completer is not None
+        assert self._told is not None
+        for each in self._told.news(self.completer.engine, self.config, is_change=is_change):
+            kind = lsp.MessageType.Error if each.is_error else lsp.MessageType.Warning
+            self.show(each.text, kind)
 
     def stop(self) -> None:
         """End the session's work, on the client's word."""
@@ -329,6 +341,7 @@ class SlmServer(LanguageServer):
         assert self.completer is not None
         outcome = await self.completer.complete(request)
         self.status.changed()
+        self._tell()
         return outcome
 
     def show(self, message: str, kind: lsp.MessageType = lsp.MessageType.Error) -> None:

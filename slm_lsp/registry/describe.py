@@ -14,14 +14,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from slm_lsp.gguf.header import GgufHeader
+from slm_lsp.gguf.reader import read_header
 from slm_lsp.prompt import file_formats, files, fim
-from slm_lsp.registry.gguf_header import GgufHeader, read_header
+from slm_lsp.prompt.chat import chat_warning
 from slm_lsp.registry.needs import cache_bytes_per_token, memory_needed, memory_of
 from slm_lsp.registry.specs import FileSource, ModelSpec, Shape, SourceSpec
 from slm_lsp.types import FimTemplate, ModelInfo
 
 SHOWN_CONTEXTS = (2048, 8192)
-CHAT_TEMPLATE_KEY = "tokenizer.chat_template"
 MAX_SHOWN_CHARS = 200
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
@@ -40,7 +41,7 @@ def info_of(header: GgufHeader, name: str) -> ModelInfo:
         name=name,
         n_ctx=context_of(header),
         n_vocab=header.n_vocab,
-        specials=header.specials,
+        specials=header.specials(fim.all_sentinels()),
         metadata={key: str(value) for key, value in header.metadata.items()},
     )
 
@@ -62,12 +63,12 @@ def describe(info: ModelInfo) -> list[str]:
 
 def context_of(header: GgufHeader) -> int:
     """How many tokens the model was trained on; 0 where the file does not say."""
-    return header.number(f"{header.text('general.architecture')}.context_length")
+    return header.number(f"{header.architecture}.context_length")
 
 
 def shape_of(header: GgufHeader) -> Shape | None:
     """The shape by the metadata; None where that does not say enough, or layers differ."""
-    prefix = header.text("general.architecture")
+    prefix = header.architecture
     n_layers = header.number(f"{prefix}.block_count")
     n_heads = header.number(f"{prefix}.attention.head_count")
     n_kv_heads = header.number(f"{prefix}.attention.head_count_kv") or n_heads
@@ -124,7 +125,7 @@ def _entry_memory(spec: ModelSpec, quantization: str) -> Iterator[str]:
 
 def _origin(spec: ModelSpec, quantization: str) -> str:
     source = spec.source_of(quantization)
-    known = "sha256 known" if source.sha256 else "sha256 not known"
+    known = "sha256 known" if source.sha256 else "sha256 not known: the first pull records it"
     made = (
         "" if source.quantization == quantization else f"made here from {source.quantization} of "
     )
@@ -139,12 +140,12 @@ def place_of(source: SourceSpec) -> str:
 
 
 def _file(path: Path) -> Iterator[str]:
-    header = read_header(path, fim.all_sentinels())
+    header = read_header(path)
     info, shape = info_of(header, path.name), shape_of(header)
     title = header.text("general.name") or path.name
     yield f"{one_line(path.name)}: {one_line(title)}"
     yield f"licence: {one_line(header.text('general.license')) or 'the file does not say'}"
-    architecture = one_line(header.text("general.architecture"))
+    architecture = one_line(header.architecture)
     yield f"architecture: {architecture or 'the file does not say'}"
     if header.n_parameters:
         yield f"parameters: {_count(header.n_parameters)}"
@@ -152,7 +153,7 @@ def _file(path: Path) -> Iterator[str]:
     if info.n_ctx:
         yield f"context: {info.n_ctx} tokens"
     yield from describe(info)
-    for n_ctx in SHOWN_CONTEXTS if shape is not None and header.n_tensors else ():
+    for n_ctx in SHOWN_CONTEXTS if shape is not None and header.tensors else ():
         if shape is not None and n_ctx <= (info.n_ctx or n_ctx):
             need = memory_of(shape, header.size_bytes, n_ctx)
             yield f"memory at {n_ctx} tokens: about {_size(need.total_bytes)}"
@@ -177,12 +178,8 @@ def _without_fim(info: ModelInfo) -> Iterator[str]:
         "template: none; no family's fill-in-the-middle tokens are in its vocabulary. It completes "
         "from the text before the cursor alone and does not see what comes after."
     )
-    if info.metadata.get(CHAT_TEMPLATE_KEY):
-        yield (
-            "WARNING: it has a chat template and no fill-in-the-middle tokens, so it was made to "
-            "talk about code rather than to continue it: expect explanations and code fences in "
-            "completions. A base or code model is the better choice (`slm-lsp models list`)."
-        )
+    if warning := chat_warning(info):
+        yield f"WARNING: {warning}"
 
 
 def _count(number: int) -> str:

@@ -4,7 +4,8 @@ Owns: what each form of location means, which files of other programs are looked
 the hash that decides.
 
 Invariant: what is returned has the sha256 of the source, else the one that the server or the
-store declares; only a source for which nobody declares one is taken as it comes. Files of
+store declares; only a source for which nobody declares one is taken as it comes. What came
+first is held to by the pull (`first_use`). Files of
 others are linked, never copied where links can be made, and never written to.
 
 Threads: the pull's.
@@ -32,7 +33,7 @@ from slm_lsp.registry.location import (
 )
 from slm_lsp.registry.part import Part
 from slm_lsp.registry.specs import FileSource
-from slm_lsp.registry.steps import PullError, PullProgress, Report
+from slm_lsp.registry.steps import OtherFileError, PullError, PullProgress, Report
 
 if TYPE_CHECKING:
     from slm_lsp.registry.web import WebFile
@@ -102,7 +103,7 @@ def _from_hub(location: HubLocation, source: FileSource, place: Place) -> Obtain
         ("sha256", source.sha256, web.sha256),
     ):
         if None not in (ours, theirs) and ours != theirs:
-            raise PullError(
+            raise OtherFileError(
                 f"the hub declares {what} {theirs} for {source.location}, expected {ours}. "
                 "Nothing was fetched: the file was changed there since it was checked."
             )

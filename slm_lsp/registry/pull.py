@@ -5,7 +5,8 @@ check for room on the disk.
 
 Invariant: a pull that fails or is killed at any point leaves no model file and, after the
 next pull, no temporary file, but for the part of a download that the next pull goes on with;
-two pulls at once do the work once; no byte of a source is used before its hash is right.
+two pulls at once do the work once; no byte of a source is used before its hash is right,
+which is that of the first time where the source tells none.
 
 Threads: the caller's, which it blocks for as long as it takes; `progress` is called there.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from slm_lsp.registry import cache, ollama, wheel
+from slm_lsp.registry import cache, first_use, ollama, wheel
 from slm_lsp.registry.cache import (
     CACHE_DIR_VARIABLE,
     State,
@@ -41,6 +42,7 @@ from slm_lsp.registry.quantizations import bits_per_weight
 from slm_lsp.registry.specs import FileSource, ModelSpec, SourceSpec, WheelSource
 from slm_lsp.registry.steps import (
     Download,
+    OtherFileError,
     PullError,
     PullProgress,
     Report,
@@ -213,7 +215,14 @@ class _Pulling:
             self._check_room(missing_bytes + self._output_bytes(source, missing_bytes))
 
         place = Place(folder, self._folder, self._wanted.key, self._report, room)
-        return obtain_file(source, place)
+        known = first_use.pinned(source, self._folder)
+        try:
+            return obtain_file(known, place)
+        except OtherFileError as error:
+            if known is source:
+                raise
+            name = self._wanted.name.removesuffix(f" {self._wanted.quantization}")
+            raise first_use.explained(error, name) from error
 
     def _publish(self, source: SourceSpec, got: Obtained) -> None:
         wanted, output, sha256 = self._wanted, got.path, got.sha256

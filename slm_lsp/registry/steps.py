@@ -37,6 +37,10 @@ class PullError(Exception):
     """A model could not be obtained; the message says what to do."""
 
 
+class OtherFileError(PullError):
+    """What a source has is another file than the one that is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class PullProgress:
     """How far one stage is, which ends with `total_bytes`: 0 where nobody knows how many."""

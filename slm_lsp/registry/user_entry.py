@@ -16,9 +16,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from slm_lsp.gguf.header import GgufHeader
+from slm_lsp.gguf.reader import read_header
 from slm_lsp.prompt import fim
 from slm_lsp.registry.describe import context_of, info_of, one_line
-from slm_lsp.registry.gguf_header import GgufHeader, read_header
 from slm_lsp.registry.quantizations import BITS
 from slm_lsp.registry.specs import ModelSpec, SpecError, load_spec
 
@@ -45,7 +46,7 @@ class Entry:
 
 def entry_of_file(name: str, location: str, file: Path, quantization: str = "") -> Entry:
     """An entry by what `file` says of itself; raises SpecError, GgufError and OSError."""
-    header = read_header(file, fim.all_sentinels())
+    header = read_header(file)
     chosen = fim.choose_template(info_of(header, location)).name
     if fim.family(chosen) is None:
         raise SpecError(
@@ -60,7 +61,7 @@ def entry_of_file(name: str, location: str, file: Path, quantization: str = "") 
         quantization=quantization or quantization_in(location) or _needs_quantization(location),
         title=one_line(header.text("general.name")) or name,
         licence=one_line(header.text("general.license")) or None,
-        architecture=one_line(header.text("general.architecture")) or None,
+        architecture=one_line(header.architecture) or None,
         context_tokens=context_of(header) or None,
         size_bytes=header.size_bytes,
         shape=_shape(header),
@@ -108,7 +109,7 @@ def _needs_quantization(location: str) -> str:
 
 
 def _shape(header: GgufHeader) -> tuple[tuple[str, int], ...]:
-    prefix = header.text("general.architecture")
+    prefix = header.architecture
     n_heads = header.number(f"{prefix}.attention.head_count")
     n_kv_heads = header.number(f"{prefix}.attention.head_count_kv") or n_heads
     n_layers = header.number(f"{prefix}.block_count")

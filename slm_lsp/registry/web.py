@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from slm_lsp.registry.part import Part
-from slm_lsp.registry.steps import PullError
+from slm_lsp.registry.steps import OtherFileError, PullError
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -98,7 +98,7 @@ def fetch(
             found = part.sha256()
     if web.sha256 is not None and found != web.sha256:
         part.remove()
-        raise PullError(
+        raise OtherFileError(
             f"{web.shown} has sha256 {found}, expected {web.sha256}. {_NOTHING_KEPT} "
             "The file there is another than the one that was checked: try again later, or take "
             "another source."

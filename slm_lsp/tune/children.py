@@ -1,9 +1,10 @@
 """The children that measure.
 
-Owns: a child's command line, reading what it says, and its end.
+Owns: a child's command line, what it is told and says, and its end.
 
-Invariant: a child ends with the call that started it, whatever ends that; a crash of native
-code, too little memory or a hang is one model's trouble and no other's.
+Invariant: a child ends when it is closed, which whoever opens it does whatever happens; of a parent
+that is gone it finds its input ended. A crash of native code, too little memory or a hang is one
+model's trouble and no other's.
 
 Threads: the caller's; a timer ends a child that hangs.
 """
@@ -21,14 +22,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from slm_lsp.engine.launch import PACKAGE_ROOT
-from slm_lsp.tune.measure import Report
-from slm_lsp.tune.measurement import Measurement, Plan, to_json
+from slm_lsp.tune.measurement import Plan, Turn, to_json
 
 # See engine.launch.BOOT.
 BOOT = (
     "import sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
     "from slm_lsp.tune.measure import main; sys.exit(main(sys.argv[1]))"
 )
+COMMAND = (sys.executable, "-P", "-c", BOOT)
 # Loading from a slow disk takes its time.
 PATIENCE_S = 90.0
 
@@ -37,43 +38,73 @@ class MeasureError(Exception):
     """A model could not be measured; the message says why."""
 
 
-def measure_in_child(
-    plan: Plan, report: Report, command: tuple[str, ...] = (sys.executable, "-P", "-c", BOOT)
-) -> Measurement:
-    """What a child of its own measures. Raises MeasureError."""
-    arguments = [*command, str(PACKAGE_ROOT), json.dumps(to_json(plan))]
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        timer = threading.Timer(PATIENCE_S + 3 * plan.limit_ms / 1e3, child.kill)
+class Child:
+    """A process that holds a model and measures it when told to."""
+
+    def __init__(self, plan: Plan, command: tuple[str, ...] = COMMAND) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(PACKAGE_ROOT), json.dumps(to_json(plan))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError:
+            self._errors.close()
+            raise
+
+    def turn(self, kind: str, left_ms: float) -> Turn:
+        """What a turn of it gave. Raises MeasureError."""
+        timer = threading.Timer(PATIENCE_S + 3 * left_ms / 1e3, self._process.kill)
         timer.daemon = True
         timer.start()
         try:
-            assert child.stdout is not None
-            said = _last_words(_messages(child.stdout), report)
-            code = child.wait()
-            errors.seek(0)
-            log = errors.read().decode("utf-8", "replace")
+            self._tell({"kind": kind, "left_ms": left_ms})
+            said = self._answer()
+            if "failed" in said:
+                raise MeasureError(str(said["failed"]))
+            try:
+                return Turn.from_json(said["turn"])
+            except (KeyError, ValueError) as error:
+                self._end_input()
+                raise MeasureError(_outcome(self._process.wait(), self._log())) from error
         finally:
             timer.cancel()
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-    if "failed" in said:
-        raise MeasureError(str(said["failed"]))
-    try:
-        return Measurement.from_json(said["result"])
-    except (KeyError, ValueError) as error:
-        raise MeasureError(_outcome(code, log)) from error
+
+    def close(self) -> None:
+        """End it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._end_input()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._errors.close()
+
+    def _tell(self, message: dict[str, object]) -> None:
+        assert self._process.stdin is not None
+        # Where it reads no more, what it said last tells why.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        said = _messages(self._process.stdout)
+        return next((each for each in said if each.keys() & {"turn", "failed"}), {})
+
+    def _end_input(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def _log(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode("utf-8", "replace")
 
 
 def _messages(lines: Any) -> Iterator[dict[str, Any]]:
@@ -83,14 +114,6 @@ def _messages(lines: Any) -> Iterator[dict[str, Any]]:
             message = json.loads(line)
             if isinstance(message, dict):
                 yield message
-
-
-def _last_words(messages: Iterator[dict[str, Any]], report: Report) -> dict[str, Any]:
-    for message in messages:
-        if "doing" not in message:
-            return message
-        report(str(message["doing"]), float(message.get("done", 0.0)))
-    return {}
 
 
 def _outcome(code: int, log: str) -> str:

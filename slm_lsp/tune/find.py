@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slm_lsp.gguf.header import GgufError, GgufHeader
+from slm_lsp.gguf.reader import read_header
 from slm_lsp.registry.cache import cache_root, model_path, state
 from slm_lsp.registry.describe import context_of, one_line, shape_of
-from slm_lsp.registry.gguf_header import GgufError, GgufHeader, read_header
 from slm_lsp.registry.needs import cache_bytes_per_token, memory_of, weights_bytes
 from slm_lsp.registry.quantizations import bits_per_weight
 from slm_lsp.registry.specs import ModelSpec

@@ -11,7 +11,6 @@ Threads: any.
 from __future__ import annotations
 
 import contextlib
-import time
 
 import psutil
 
@@ -46,16 +45,15 @@ def own_memory() -> tuple[int, int]:
 
 
 class Usage:
-    """How many cores programs other than this process keep busy, from its making on."""
+    """How long programs other than this process keep cores busy, from its making on."""
 
     def __init__(self) -> None:
-        self._started_s = time.monotonic()
         self._busy_s, self._own_s = _busy_s(), _own_s()
 
-    def other_cores(self) -> float:
-        took_s = time.monotonic() - self._started_s
+    def others_ms(self) -> float:
+        """The time of all cores together that others took."""
         others_s = (_busy_s() - self._busy_s) - (_own_s() - self._own_s)
-        return max(0.0, others_s / took_s) if took_s > 0.2 else 0.0
+        return max(0.0, 1e3 * others_s)
 
 
 def load_average() -> float:

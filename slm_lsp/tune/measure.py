@@ -1,32 +1,29 @@
-"""Measuring one model file, in a process of its own.
+"""Measuring one model file, in a process of its own and in turns.
 
-Owns: which steps are timed and how often; memory, as this process holds the one model only.
+Owns: which steps are timed; memory, as this process holds the one model only.
 
-Invariant: choices of threads take turns, round by round, so that a machine whose speed drifts
-treats them alike; medians are kept. A round more is begun only where it fits the plan's time.
+Invariant: nothing is computed between turns, so that whoever else has one meanwhile has the cores.
+Within a turn choices of threads follow each other, so that a machine whose speed drifts treats
+them alike.
 
 Threads: the child's main thread.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
-from slm_lsp.tune.measurement import NEW_TOKENS, SIZES, Measurement, Plan, to_json
+from slm_lsp.tune.measurement import NEW_TOKENS, SIZES, Plan, Turn, to_json
 
 # Single tokens written in a round, and what is read before them.
 N_WRITES = 6
 WRITE_BEFORE = 16
 CHUNK = SIZES[-1]
-
-Report = Callable[[str, float], None]
 
 
 class Steps(Protocol):
@@ -42,47 +39,49 @@ class Steps(Protocol):
 class Trial:
     """The times of one model's steps; see the module."""
 
-    def __init__(self, steps: Steps, plan: Plan, clock: Clock, started_ms: float) -> None:
+    def __init__(self, steps: Steps, plan: Plan, clock: Clock) -> None:
         self._steps, self._plan, self._clock = steps, plan, clock
-        self._started_ms = started_ms
-        self.reads: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self.writes: dict[int, list[float]] = defaultdict(list)
-        self.n_rounds = 0
-        self.step_slope_ms = self.write_slope_ms = 0.0
-
-    def run(self, report: Report) -> None:
-        """All rounds, and then the deep end of a prompt."""
+        self._began_ms = 0.0
         # The first step reads the file and says nothing of the speed.
         self._steps.use_threads(self._plan.decode_threads[-1], self._plan.batch_threads[-1])
         self._feed(SIZES[1])
-        for i in range(self._plan.n_rounds):
-            begun_ms = self._spent_ms()
-            self._round()
-            self.n_rounds += 1
-            report(f"round {i + 1} of {self._plan.n_rounds}", (i + 1) / (self._plan.n_rounds + 1))
-            round_ms = self._spent_ms() - begun_ms
-            if self._spent_ms() + round_ms > 0.7 * self._plan.limit_ms:
-                break
-        self._deep()
-        report("done", 1.0)
 
-    def _spent_ms(self) -> float:
-        return self._clock.now_ms() - self._started_ms
-
-    def _round(self) -> None:
+    def round(self, left_ms: float) -> Turn:
+        """Steps of each size and single tokens, with each choice of threads. What would take longer
+        than is left is left out."""
+        self._began_ms = self._clock.now_ms()
+        reads: dict[int, dict[int, float]] = {}
         # All cores first: where there is no time for more, that is what is used.
         for n_threads in sorted(self._plan.batch_threads, reverse=True):
             self._steps.use_threads(self._plan.decode_threads[0], n_threads)
             self._empty()
             self._feed(NEW_TOKENS)  # wakes the threads
+            sizes = reads.setdefault(n_threads, {})
             for size in SIZES:
-                last = self.reads[n_threads][size // 4] if size == CHUNK else []
-                if last and 4 * last[-1] > self._plan.limit_ms - self._spent_ms():
+                if size == CHUNK and 4 * sizes[size // 4] > left_ms - self._spent_ms():
                     break  # so slow a model keeps no budget anyway
                 self._empty()
-                self.reads[n_threads][size].append(self._feed(size))
-        for n_threads in sorted(self._plan.decode_threads):
-            self.writes[n_threads] += self._write(n_threads, WRITE_BEFORE)
+                sizes[size] = self._feed(size)
+        writes = {n: self._write(n, WRITE_BEFORE) for n in sorted(self._plan.decode_threads)}
+        return Turn(reads=reads, writes=writes, took_ms=self._spent_ms())
+
+    def deep(self, left_ms: float) -> Turn:
+        """How much longer steps take at the end of a prompt than at its beginning."""
+        self._began_ms = self._clock.now_ms()
+        n_threads, n_batch = self._plan.decode_threads[0], self._plan.batch_threads[-1]
+        self._steps.use_threads(n_threads, n_batch)
+        self._empty()
+        n_most = min(self._plan.prompt_tokens, self._plan.n_ctx - N_WRITES - 2)
+        times: list[float] = []
+        while (len(times) + 1) * CHUNK <= n_most:
+            if self._spent_ms() + (times[-1] if times else 0.0) >= left_ms:
+                break
+            times.append(self._feed(CHUNK))
+        writes = self._write(n_threads, len(times) * CHUNK) if times else []
+        return Turn(chunks=times, deep_writes=writes, took_ms=self._spent_ms())
+
+    def _spent_ms(self) -> float:
+        return self._clock.now_ms() - self._began_ms
 
     def _write(self, n_threads: int, n_before: int) -> list[float]:
         """The times of single tokens, each with the choice of the next."""
@@ -92,25 +91,6 @@ class Trial:
             self._feed(n_before)
         self._feed(1)
         return [self._feed(1) for _ in range(N_WRITES)]
-
-    def _deep(self) -> None:
-        """How much longer steps take at the end of a prompt than at its beginning."""
-        n_threads, n_batch = self._plan.decode_threads[0], self._plan.batch_threads[-1]
-        self._steps.use_threads(n_threads, n_batch)
-        self._empty()
-        n_most = min(self._plan.prompt_tokens, self._plan.n_ctx - N_WRITES - 2)
-        times: list[float] = []
-        while (len(times) + 1) * CHUNK <= n_most:
-            expected_ms = times[-1] if times else 0.0
-            if self._spent_ms() + expected_ms > 1.2 * self._plan.limit_ms:
-                break
-            times.append(self._feed(CHUNK))
-        n_before = len(times) * CHUNK
-        self.step_slope_ms = slope_of(times) / CHUNK**2
-        if n_before > WRITE_BEFORE:
-            # Other programs only ever add to a time, so the difference of the shortest is truest.
-            longer_ms = min(self._write(n_threads, n_before)) - min(self.writes[n_threads])
-            self.write_slope_ms = max(0.0, longer_ms / (n_before - WRITE_BEFORE))
 
     def _empty(self) -> None:
         self._steps.truncate(0)
@@ -125,82 +105,51 @@ class Trial:
         return self._clock.now_ms() - started_ms
 
 
-def slope_of(times: Sequence[float]) -> float:
-    """How much longer each takes than the one before: the median over all pairs, so that one that
-    was disturbed does not decide; never below 0."""
-    pairs = itertools.combinations(enumerate(times), 2)
-    slopes = [(later - earlier) / (j - i) for (i, earlier), (j, later) in pairs]
-    return max(0.0, statistics.median(slopes)) if slopes else 0.0
+class LoadedModel:
+    """A model in this process, and what a turn of it gives. Raises ModelLoadError."""
 
+    def __init__(self, plan: Plan, clock: Clock = SYSTEM_CLOCK) -> None:
+        from pathlib import Path
 
-def spread_of(series: Sequence[Sequence[float]]) -> float:
-    """How far measurements of the same thing lie apart, as a share of their median."""
-    shares = []
-    for times in series:
-        if len(times) >= 2:
-            low, _, high = statistics.quantiles(times, n=4, method="inclusive")
-            shares.append((high - low) / statistics.median(times))
-    return statistics.median(shares) if shares else 0.0
+        from slm_lsp.engine.llama import LlamaDecoder
 
+        started_ms = clock.now_ms()
+        # As the server opens it, so that memory is what the server will take.
+        self._decoder = LlamaDecoder(
+            Path(plan.path),
+            plan.name,
+            n_ctx=plan.n_ctx,
+            n_threads=plan.decode_threads[0],
+            n_threads_batch=plan.batch_threads[-1],
+        )
+        self._load_ms = clock.now_ms() - started_ms
+        self._trial = Trial(self._decoder, plan, clock)
 
-def measurement_of(trial: Trial, plan: Plan, n_ctx: int) -> Measurement:
-    """Medians of what was timed; memory and load are the caller's to add."""
-    series = [
-        *trial.writes.values(),
-        *(t for sizes in trial.reads.values() for t in sizes.values()),
-    ]
-    return Measurement(
-        step_ms={
-            threads: {size: statistics.median(times) for size, times in sizes.items() if times}
-            for threads, sizes in trial.reads.items()
-        },
-        write_ms={threads: statistics.median(times) for threads, times in trial.writes.items()},
-        step_slope_ms=trial.step_slope_ms,
-        write_slope_ms=trial.write_slope_ms,
-        n_ctx=n_ctx,
-        rss_bytes=0,
-        pss_bytes=0,
-        n_rounds=trial.n_rounds,
-        spread=spread_of(series),
-    )
+    def turn(self, kind: str, left_ms: float) -> Turn:
+        """One turn. Raises RuntimeError where a step fails."""
+        from slm_lsp.tune.machine import Usage, own_memory
 
-
-def measure(plan: Plan, report: Report, clock: Clock = SYSTEM_CLOCK) -> Measurement:
-    """Load and measure. Raises ModelLoadError, and RuntimeError where a step fails."""
-    import dataclasses
-    from pathlib import Path
-
-    from slm_lsp.engine.llama import LlamaDecoder
-    from slm_lsp.tune.machine import Usage, own_memory
-
-    started_ms = clock.now_ms()
-    # As the server opens it, so that memory is what the server will take.
-    decoder = LlamaDecoder(
-        Path(plan.path),
-        plan.name,
-        n_ctx=plan.n_ctx,
-        n_threads=plan.decode_threads[0],
-        n_threads_batch=plan.batch_threads[-1],
-    )
-    try:
-        load_ms = clock.now_ms() - started_ms
         usage = Usage()
-        trial = Trial(decoder, plan, clock, clock.now_ms())
-        trial.run(report)
+        timed = self._trial.deep(left_ms) if kind == "deep" else self._trial.round(left_ms)
+        others_ms = usage.others_ms()
         rss_bytes, pss_bytes = own_memory()
-        return dataclasses.replace(
-            measurement_of(trial, plan, decoder.info.n_ctx),
+        return replace(
+            timed,
+            load_ms=self._load_ms,
+            others_ms=others_ms,
+            n_ctx=self._decoder.info.n_ctx,
             rss_bytes=rss_bytes,
             pss_bytes=pss_bytes,
-            load_ms=load_ms,
-            other_cores=usage.other_cores(),
         )
-    finally:
-        decoder.close()
+
+    def close(self) -> None:
+        """Free it."""
+        self._decoder.close()
 
 
 def main(plan_json: str) -> int:
-    """The child: a line of JSON for each report, and a last one with the result or what failed."""
+    """The child: a line of JSON in for each turn, and one out with what it gave or what failed.
+    It ends with its input."""
     import signal
 
     from slm_lsp.engine.base import ModelLoadError
@@ -213,9 +162,11 @@ def main(plan_json: str) -> int:
         print(json.dumps(message), flush=True)
 
     try:
-        plan = Plan.from_json(json.loads(plan_json))
-        found = measure(plan, lambda text, done: say({"doing": text, "done": done}))
-        say({"result": to_json(found)})
+        model = LoadedModel(Plan.from_json(json.loads(plan_json)))
+        for line in sys.stdin:
+            wanted = json.loads(line)
+            say({"turn": to_json(model.turn(wanted["kind"], wanted["left_ms"]))})
+        model.close()
     except (ModelLoadError, RuntimeError) as error:
         say({"failed": str(error)})
         return 1

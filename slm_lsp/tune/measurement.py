@@ -2,8 +2,8 @@
 
 Owns: the values that pass between the child that measures and its parent, and their JSON.
 
-Invariant: pure. What a child says is checked: a Measurement that exists has a positive time for
-each thing that the other modules compute with.
+Invariant: pure. What a child says is checked: a Turn holds nothing but times, and a Measurement
+that exists has a positive one for each thing that the other modules compute with.
 
 Threads: any.
 """
@@ -11,8 +11,8 @@ Threads: any.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # Steps of so many tokens are measured: those typed since the last request, and the sizes
@@ -31,14 +31,49 @@ class Plan:
     prompt_tokens: int
     decode_threads: tuple[int, ...]
     batch_threads: tuple[int, ...]
-    n_rounds: int
-    limit_ms: float
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """What `to_json` of a Plan gave."""
         threads = {key: tuple(values[key]) for key in ("decode_threads", "batch_threads")}
         return cls(**{**values, **threads})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a child timed in one turn, in milliseconds. `reads` is by threads and then by tokens of
+    a step, `writes` by threads; `chunks` are steps of the largest size, each behind the one before,
+    and `deep_writes` single tokens behind those."""
+
+    reads: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    writes: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    chunks: Sequence[float] = ()
+    deep_writes: Sequence[float] = ()
+    took_ms: float = 0.0
+    load_ms: float = 0.0
+    # Cores' time that other programs took meanwhile.
+    others_ms: float = 0.0
+    n_ctx: int = 0
+    rss_bytes: int = 0
+    pss_bytes: int = 0
+
+    @classmethod
+    def from_json(cls, values: Any) -> Turn:
+        """What `to_json` gave. Raises ValueError for anything else."""
+        try:
+            lists = {key: tuple(map(_time, values[key])) for key in ("chunks", "deep_writes")}
+            reads = {
+                int(threads): {int(size): _time(ms) for size, ms in sizes.items()}
+                for threads, sizes in values["reads"].items()
+            }
+            writes = {int(n): tuple(map(_time, times)) for n, times in values["writes"].items()}
+            made = cls(**{**values, **lists, "reads": reads, "writes": writes})
+            numbers = (made.took_ms, made.load_ms, made.others_ms)
+            if any(not 0 <= each < math.inf for each in numbers):
+                raise ValueError("less than nothing")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not a turn: {error}") from error
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +119,6 @@ def _time(ms: Any) -> float:
     return float(ms)
 
 
-def to_json(value: Plan | Measurement) -> dict[str, Any]:
+def to_json(value: Plan | Turn | Measurement) -> dict[str, Any]:
     """A table that JSON can hold; `from_json` reads it."""
     return asdict(value)

@@ -1,6 +1,7 @@
-"""One run of `slm-lsp tune`: each model measured in turn, within a bounded time.
+"""One run of `slm-lsp tune`: all models measured, within a bounded time.
 
-Owns: the order, the time that each model gets, and the files made for it.
+Owns: which models there is time and memory for, how much of it each gets, and the files made for
+it. Whose turn it is to be measured is the rotation's.
 
 Invariant: nothing is left behind, however it ends: files made here lie in one folder that goes with
 the run, and what a run that was killed outright left is removed by the next. One run at a time.
@@ -13,20 +14,23 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 from slm_lsp.registry.steps import PullError, Requantize, requantize
 from slm_lsp.tune.candidate import Candidate
-from slm_lsp.tune.children import MeasureError, measure_in_child
+from slm_lsp.tune.children import Child, MeasureError
+from slm_lsp.tune.estimate import PROGRAM_BYTES, rough_memory
 from slm_lsp.tune.find import FindError, Found
-from slm_lsp.tune.measurement import Measurement, Plan
+from slm_lsp.tune.measure import WRITE_BEFORE
+from slm_lsp.tune.measurement import Plan
+from slm_lsp.tune.rotation import Entrant, Load, Report, take_turns
+from slm_lsp.tune.turns import measurement_of
 
 PREFIX, LOCK = ".tune-", ".tune.lock"
 # A model alone, and each further one.
@@ -38,14 +42,6 @@ N_ROUNDS, N_QUICK_ROUNDS = 7, 3
 SPARE_BYTES = 500_000_000
 # About what llama.cpp reads of a file that it requantizes, on 2 busy cores.
 REQUANTIZED_BYTES_PER_MS = 25_000.0
-
-Report = Callable[[str, float], None]
-
-
-class Measurer(Protocol):
-    """Measures one file. Raises MeasureError."""
-
-    def __call__(self, plan: Plan, report: Callable[[str, float], None]) -> Measurement: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Session:
     folder: Path
     scope: Scope
     report: Report
-    measurer: Measurer | None = None
+    load: Load | None = None
     requantizer: Requantize | None = None
     clock: Clock = SYSTEM_CLOCK
 
@@ -100,32 +96,47 @@ class Session:
         )
         n_models = len({each.source for each in found})
         self._ends_ms = self._started_ms + first + further * max(0, n_models - 1)
+        done: dict[int, Candidate] = {}
+        ready: list[tuple[Found, Entrant]] = []
         # What is there first; what has to be made only while there is time.
-        ordered = sorted(found, key=lambda each: each.path is None)
-        done = {}
-        for i, each in enumerate(ordered):
-            label = f"{i + 1} of {len(ordered)}: {each.candidate.label}"
-            self.report(f"{label}: loading", i / len(ordered))
-            done[id(each)] = self._one(each, label, i, len(ordered))
+        for i, each in enumerate(sorted(found, key=lambda each: each.path is None)):
+            label = f"{i + 1} of {len(found)}: {each.candidate.label}"
+            try:
+                self._check_memory(each.candidate)
+                path = each.path or self._make(each, label, len(ready))
+            except (MeasureError, PullError, OSError) as error:
+                done[id(each)] = dataclasses.replace(each.candidate, trouble=str(error))
+            else:
+                ready.append((each, Entrant(self._plan(path, each.candidate), label)))
+        self._measure(ready)
+        done |= {id(each): self._measured(each, entrant) for each, entrant in ready}
         return [done[id(each)] for each in found]
 
-    def _one(self, found: Found, label: str, i: int, n_all: int) -> Candidate:
-        candidate = found.candidate
-        try:
-            self._check_memory(candidate)
-            path = found.path or self._make(found, label, i / n_all)
-            plan = self._plan(path, candidate, n_all - i)
-            measured = (self.measurer or measure_in_child)(
-                plan, lambda text, done: self.report(f"{label}: {text}", (i + done) / n_all)
-            )
-        except (MeasureError, PullError, OSError) as error:
-            return dataclasses.replace(candidate, trouble=str(error))
-        candidate = dataclasses.replace(
-            candidate, measured=measured, file_bytes=path.stat().st_size
+    def _measure(self, ready: Sequence[tuple[Found, Entrant]]) -> None:
+        together = sum(
+            rough_memory(each.candidate, self.scope.n_ctx) + PROGRAM_BYTES for each, _ in ready
         )
-        if found.path is None and found.keep_as is None:
-            path.unlink()  # a pull makes it again, from the best source
-        return candidate
+        take_turns(
+            [entrant for _, entrant in ready],
+            self.load or Child,
+            is_held=together <= self.scope.memory_bytes,
+            n_rounds=N_QUICK_ROUNDS if self.scope.quick else N_ROUNDS,
+            limit_ms=max(LEAST_MS, min(EACH_MS, self._left_ms() / max(1, len(ready)))),
+            report=self.report,
+        )
+
+    def _measured(self, found: Found, entrant: Entrant) -> Candidate:
+        path, candidate = Path(entrant.plan.path), found.candidate
+        try:
+            if entrant.trouble:
+                raise MeasureError(entrant.trouble)
+            measured = measurement_of(entrant.turns, WRITE_BEFORE)
+            size_bytes = path.stat().st_size
+            if found.path is None and found.keep_as is None:
+                path.unlink()  # a pull makes it again, from the best source
+        except (MeasureError, ValueError, OSError) as error:
+            return dataclasses.replace(candidate, trouble=str(error))
+        return dataclasses.replace(candidate, measured=measured, file_bytes=size_bytes)
 
     def _left_ms(self) -> float:
         return self._ends_ms - self.clock.now_ms()
@@ -137,11 +148,13 @@ class Session:
                 f"memory, and {self.scope.memory_bytes / 1e9:.1f} GB are to be had"
             )
 
-    def _make(self, found: Found, label: str, done: float) -> Path:
-        """The file in another quantization, in this run's folder."""
+    def _make(self, found: Found, label: str, n_ready: int) -> Path:
+        """The file in another quantization, in this run's folder; those that are ready keep their
+        time."""
         candidate = found.candidate
         source_bytes = found.source.stat().st_size
-        if source_bytes / REQUANTIZED_BYTES_PER_MS + LEAST_MS > self._left_ms():
+        needed_ms = source_bytes / REQUANTIZED_BYTES_PER_MS + LEAST_MS
+        if needed_ms + EACH_MS * n_ready > self._left_ms():
             raise MeasureError("not tried: no time was left to make it")
         free_bytes = shutil.disk_usage(self.folder).free
         if free_bytes < candidate.file_bytes + SPARE_BYTES:
@@ -151,18 +164,17 @@ class Session:
             )
         target = self.folder / f"{self._n_made}.gguf"
         text = f"{label}: making it from {found.source.name}"
-        self.report(text, done)
+        self.report(text, 0.0)
         (self.requantizer or requantize)(
-            found.source, target, candidate.quantization, lambda: self.report(text, done)
+            found.source, target, candidate.quantization, lambda: self.report(text, 0.0)
         )
         self._n_made += 1
         if found.keep_as is not None:
             self.made[found.keep_as] = target
         return target
 
-    def _plan(self, path: Path, candidate: Candidate, n_left: int) -> Plan:
+    def _plan(self, path: Path, candidate: Candidate) -> Plan:
         scope = self.scope
-        share_ms = self._left_ms() / n_left
         return Plan(
             path=str(path),
             name=candidate.title,
@@ -170,6 +182,4 @@ class Session:
             prompt_tokens=scope.prompt_tokens,
             decode_threads=scope.decode_threads,
             batch_threads=scope.batch_threads,
-            n_rounds=N_QUICK_ROUNDS if scope.quick else N_ROUNDS,
-            limit_ms=max(LEAST_MS, min(EACH_MS, share_ms)),
         )

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from slm_lsp.engine.ggml_file import F16, F32, FAMILIES, KIND_OF_FILE, VERSION_FACTOR
 from slm_lsp.engine.ggml_vocabulary import WORD
-from slm_lsp.engine.gguf_header import ARRAY, FLOAT32, INT32, NUMBERS, STRING
 from slm_lsp.engine.sentencepiece import BYTE, CONTROL, NORMAL, UNKNOWN
+from slm_lsp.gguf.header import ARRAY, FLOAT32, FORMS, INT32, STRING
 
 N_CTX = 512
 D_MODEL, N_HEADS, N_KV_HEADS, N_LAYERS, D_FF = 32, 4, 2, 2, 64
@@ -89,10 +89,10 @@ def _value(value: Any, version: int) -> bytes:
             listed = b"".join(_string(each, version) for each in value)
             return struct.pack("<II", ARRAY, STRING) + count + listed
         kind = FLOAT32 if isinstance(value[0], float) else INT32
-        listed = struct.pack(f"<{len(value)}{NUMBERS[kind][1]}", *value)
+        listed = struct.pack(f"<{len(value)}{FORMS[kind][1]}", *value)
         return struct.pack("<II", ARRAY, kind) + count + listed
     kind = BOOL if isinstance(value, bool) else FLOAT32 if isinstance(value, float) else UINT32
-    return struct.pack("<I", kind) + struct.pack(NUMBERS[kind], value)
+    return struct.pack("<I", kind) + struct.pack(FORMS[kind], value)
 
 
 def gguf(

@@ -20,6 +20,7 @@ from slm_lsp.engine.ctransformers_load import FAMILY_OF, look
 from slm_lsp.engine.ggml_file import F16, F32, GgmlFile, read_file
 from slm_lsp.engine.ggml_file import FAMILIES as LAYOUTS
 from slm_lsp.engine.llama import LlamaDecoder
+from slm_lsp.gguf.header import ARRAY
 from slm_lsp.types import Text
 from slm_lsp.wiring import load_decoder
 
@@ -64,6 +65,9 @@ def test_the_settings_names_are_those_that_are_known() -> None:
         ({"llama__block_count": 1}, "it has a tensor blk.1"),
         ({"llama__feed_forward_length": 96}, "it has a tensor"),
         ({"tokenizer__ggml__eos_token_id": 9999}, "eos_token_id is 9999"),
+        ({"llama__attention__head_count_kv": [2, 2]}, "heads are 4 and a list"),
+        ({"llama__rope__scaling__type": ["yarn"]}, "rope.scaling.type is a list"),
+        ({"tokenizer__ggml__eos_token_id": [2]}, "eos_token_id is a list"),
         ({"tokenizer__ggml__scores": [0.5]}, "lacks the scores of each token"),
         ({"tokenizer__ggml__token_type": None}, "lacks the token_type of each token"),
     ],
@@ -74,6 +78,17 @@ def test_what_came_later_is_refused_with_the_engine_that_can(
     said = refused(tmp_path / "m.gguf", files.llama(**changed))
     assert why in said
     assert said.endswith("llama.cpp loads it: set library = llama.cpp")
+
+
+def test_a_list_of_lists_is_llama_cpps(tmp_path: Path) -> None:
+    name = b"general.name"
+    changed: dict[str, Any] = {"general__name": ["x" * 20]}
+    content = files.llama(**changed)
+    at = content.index(name) + len(name) + 4
+    # A list of one text becomes a list of one list of bytes.
+    nested = struct.pack("<IQIQ", ARRAY, 1, 0, 16) + b"x" * 16
+    content = content[:at] + nested + content[at + 12 + 8 + 20 :]
+    assert "general.name is a list of lists" in refused(tmp_path / "m.gguf", content)
 
 
 def test_a_qwen_is_llama_cpps(tmp_path: Path) -> None:
