@@ -116,6 +116,10 @@ class Neovim:
     def mode(self) -> str:
         return str(self.call("nvim_get_mode")["mode"])
 
+    def is_blocked(self) -> bool:
+        """Whether it waits for a key before it answers anything else."""
+        return bool(self.call("nvim_get_mode")["blocking"])
+
     def ghost(self) -> str | None:
         """The text that is shown by the plugin or by Neovim, None where there is none."""
         marks = self.lua(MARKS, self.namespace)
@@ -152,6 +156,8 @@ class Neovim:
         try:
             return self.terminal.until(look, what)
         except AssertionError as error:
+            if self.is_blocked():
+                raise
             messages = self.call("nvim_exec2", "messages", {"output": True})["output"]
             seen = f"text {self.text()}, ghost {self.ghost()!r}, mode {self.mode()}"
             raise AssertionError(f"{error}\n{seen}\n{messages}") from None
@@ -172,6 +178,9 @@ class Neovim:
 
     def close(self) -> None:
         with contextlib.suppress(OSError, EOFError):  # it is gone before it answers
-            self.run("qa!")
+            if self.is_blocked():
+                self.terminal.process.terminate()
+            else:
+                self.run("qa!")
         self._socket.close()
         self.terminal.close()

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -147,8 +148,8 @@ class Terminal:
         rows[y][x] = rows[y][x]._replace(reverse=True)
         for row in rows:
             text = Text()
-            for cell in row:
-                text.append(cell.data, style_of(cell))
+            for style, cells in groupby(row, style_of):
+                text.append("".join(cell.data for cell in cells), style)
             console.print(text, end="\n", no_wrap=True, crop=False)
         svg = console.export_svg(title=title)
         # Pictures load nothing from elsewhere.

@@ -327,10 +327,14 @@ def test_the_commands_answer(start: Start) -> None:
 def test_a_model_is_chosen_from_a_list(start: Start) -> None:
     nvim = start(ADD)
     nvim.type(":SlmLsp model<CR>")
-    nvim.until(lambda: any("Model for completions" in row for row in nvim.screen()), "the list")
-    nvim.type("q<CR>")
-    nvim.type(":SlmLsp model other<CR>")
-    nvim.until(lambda: "other: ready" in nvim.floating(), "another model")
+    nvim.until(lambda: "-- More --" in nvim.screen(), "the list")
+    first = next(row for row in nvim.screen() if row.startswith("1: ")).split()[1]
+    nvim.type("G")
+    nvim.until(lambda: any(row.startswith("Type number") for row in nvim.screen()), "a question")
+    nvim.type("1<CR>")
+    nvim.until(lambda: f"{first}: ready" in nvim.floating(), "the first model")
+    nvim.type(":SlmLsp model qwen2.5-coder-0.5b<CR>")
+    nvim.until(lambda: "qwen2.5-coder-0.5b: ready" in nvim.floating(), "the named model")
 
 
 def test_the_statusline_says_what_the_server_does(start: Start) -> None:

@@ -8,7 +8,6 @@ local M = {}
 local function show(lines)
   vim.lsp.util.open_floating_preview(lines, 'plaintext', {
     border = 'rounded',
-    focus_id = 'slm_lsp',
     title = 'slm-lsp',
   })
 end
