@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from terminal import PATIENCE_S, ROOT, Frame, Terminal, cache_folder
+from terminal import PATIENCE_S, ROOT, Frame, Terminal, answers, cache_folder
 
 CLIENT = ROOT / "editors" / "emacs"
 BANNER = "GNU Emacs 28.2"
@@ -129,7 +129,7 @@ class Emacs:
         (folder / "init.el").write_text(preamble(root) + init + serve)
         start = [*command(root), "-Q", "-nw", "-l", str(folder / "init.el"), str(file)]
         self._terminal = Terminal(start, environment(root) | {"HOME": str(folder)}, folder)
-        self.until(self._socket.exists, "a running Emacs")
+        self.until(lambda: answers(self._socket), "a running Emacs")
 
     # --- looking ---
 

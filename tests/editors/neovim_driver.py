@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgpack
-from terminal import PATIENCE_S, ROOT, Terminal
+from terminal import PATIENCE_S, ROOT, Terminal, answers
 
 PLUGIN = ROOT / "editors" / "neovim"
 # What is set before the user's configuration: no files beside those of the tests, no search for
@@ -44,7 +44,7 @@ local client = vim.lsp.get_clients({name = 'slm_lsp'})[1]
 client:request('workspace/executeCommand', { command = name }, function(err, result)
   done, answer = true, err or result
 end)
-vim.wait(20000, function() return done end, 5)
+vim.wait(60000, function() return done end, 5)
 return answer
 """
 T = TypeVar("T")
@@ -76,16 +76,10 @@ class Neovim:
         self.namespace = OWN
         self._n_calls = 0
         self._unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogateescape")
+        self.terminal.until(lambda: answers(address), "a running Neovim")
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE_S)
-        self.terminal.until(lambda: self._is_met(address), "a running Neovim")
-
-    def _is_met(self, address: Path) -> bool:
-        try:
-            self._socket.connect(str(address))
-        except OSError:
-            return False
-        return True
+        self._socket.connect(str(address))
 
     def call(self, method: str, *arguments: Any) -> Any:
         """The answer to a function of Neovim's API."""

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 from neovim_driver import PLUGIN, Neovim
 from neovim_obtain import obtain
-from terminal import ROOT
+from terminal import ROOT, captures_folder
 
 SCRIPT = [
     {
@@ -27,6 +28,9 @@ SCRIPT = [
     {"before": "smile('😀', ", "texts": ["face)"]},
 ]
 README = PLUGIN / "README.md"
+# One space short of the first of them; a backspace takes one space, too.
+NEARLY = b"def add(a, b):\n   \n"
+SPACES = "vim.g.python_recommended_style = 0; vim.o.smarttab = false"
 ATTACHED = "return #vim.lsp.get_clients({ name = 'slm_lsp', bufnr = 0 }) > 0"
 
 
@@ -87,3 +91,29 @@ def opening(version: str, folder: Path) -> Iterator[Start]:
     finally:
         for editor in editors:
             editor.close()
+
+
+def key_to_ghost_ms(nvim: Neovim, n_times: int) -> list[float]:
+    """How long it takes until ghost text is to be seen in NEARLY."""
+    nvim.type("jA")
+    nvim.until_cursor(1, 3)
+    took_ms: list[float] = []
+    for _ in range(n_times):
+        if took_ms:
+            nvim.type("<BS>")
+            nvim.until(lambda: nvim.screen()[1] == "", "no ghost text")
+        with nvim.terminal.frames() as frames:
+            at_s = nvim.terminal.pressed(" ")
+            row = nvim.until_row("    return a + b")
+            shown = next(each for each in frames if each.rows[row] == "    return a + b")
+        took_ms.append((shown.at_s - at_s) * 1e3)
+    return took_ms
+
+
+def report(folder: Path, name: str, **took_ms: list[float]) -> None:
+    """Leave figures for who reads; they depend on the machine, so nothing is asserted of them."""
+    path = captures_folder(folder) / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known |= {each: round(median(values), 1) for each, values in took_ms.items()}
+    path.write_text(json.dumps(known, indent=2) + "\n")
+    print(name, known)

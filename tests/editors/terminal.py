@@ -15,6 +15,7 @@ import io
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import termios
@@ -33,7 +34,8 @@ from rich.style import Style
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
+# Machines that run tests may be busy with others.
+PATIENCE_S = 60.0
 N_COLUMNS, N_ROWS = 80, 14
 # Device control strings, and control sequences with a private mark: pyte reads neither to its end.
 UNKNOWN = re.compile(rb"\x1bP[^\x1b]*\x1b\\|\x1b\[[<=>][\d;:]*[@-~]")
@@ -53,6 +55,16 @@ def captures_folder(otherwise: Path) -> Path:
     folder = Path(named) if named else otherwise
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def answers(address: Path) -> bool:
+    """Whether a program has come to listen there."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(address))
+        except OSError:
+            return False
+    return True
 
 
 class Frame(NamedTuple):

@@ -6,18 +6,15 @@ screen and the server's counters.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 from neovim_driver import PLUGIN, Neovim
 from neovim_obtain import EDITORS
-from neovim_scene import Start, opening
-from terminal import captures_folder
+from neovim_scene import NEARLY, SPACES, Start, key_to_ghost_ms, opening, report
 
 pytestmark = pytest.mark.editor
 
@@ -138,35 +135,10 @@ def test_typing_what_is_shown_asks_nothing_and_does_not_flicker(
 
 
 def test_from_a_key_to_ghost_text(start: Start, version: str, tmp_path: Path) -> None:
-    # A backspace takes one space.
-    nvim = start(
-        b"def add(a, b):\n   \n",
-        before="vim.g.python_recommended_style = 0; vim.o.smarttab = false",
-    )
-    nvim.type("jA")
-    nvim.until_cursor(1, 3)
-    took_ms = []
-    for _ in range(5):
-        with nvim.terminal.frames() as frames:
-            at_s = nvim.terminal.pressed(" ")
-            nvim.until_row("    return a + b")
-            shown = next(each for each in frames if each.rows[1] == "    return a + b")
-        took_ms.append((shown.at_s - at_s) * 1e3)
-        nvim.type("<BS>")
-        nvim.until_ghost(None)
-        nvim.until_row("   ".rstrip())
+    nvim = start(NEARLY, before=SPACES)
+    took_ms = key_to_ghost_ms(nvim, 5)
     debounce_ms = nvim.lua("return require('slm_lsp.config').current.debounce_ms")
     report(tmp_path, f"neovim-{version}", debounce_ms=[debounce_ms], key_to_ghost_ms=took_ms)
-    assert nvim.command("slm-lsp.stats")["engine"]["n_requests"] <= 2
-
-
-def report(folder: Path, name: str, **took_ms: list[float]) -> None:
-    """Leave figures for who reads; they depend on the machine, so nothing is asserted of them."""
-    path = captures_folder(folder) / f"{name}.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    known |= {each: round(median(values), 1) for each, values in took_ms.items()}
-    path.write_text(json.dumps(known, indent=2) + "\n")
-    print(name, known)
 
 
 def test_others_are_shown_in_turn_and_dismissed(start: Start) -> None:

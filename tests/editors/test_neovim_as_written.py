@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 from neovim_driver import NATIVE, Neovim
 from neovim_obtain import EDITORS
-from neovim_scene import README, Start, opening, scripted, snippets
+from neovim_scene import (
+    NEARLY,
+    README,
+    SPACES,
+    Start,
+    key_to_ghost_ms,
+    opening,
+    report,
+    scripted,
+    snippets,
+)
 from terminal import ROOT, captures_folder
 
 from slm_lsp.registry.specs import DEFAULT_MODEL
@@ -96,6 +106,13 @@ def test_native_text_is_asked_for_by_hand_turned_and_dismissed(native: Neovim) -
     native.type("<M-[>")
     native.until_ghost("return a + b")
     assert native.text() == ["def add(a, b):", "    "]
+
+
+def test_from_a_key_to_native_ghost_text(start_012: Start, tmp_path: Path) -> None:
+    nvim = start_012(NEARLY, "ghost_text = 'native'", SPACES)
+    # Once, as a backspace in front of its text is an error in Neovim's own code.
+    took_ms = key_to_ghost_ms(nvim, 1)
+    report(tmp_path, "neovim-0.12-native", debounce_ms=[200], key_to_ghost_ms=took_ms)
 
 
 # --- the pages' words ---
