@@ -24,6 +24,14 @@ LOOP = b"def loop(names):\n    \n"
 NOTED = "said = {}; vim.notify = function(text) table.insert(said, text) end"
 BLOCK = "for name in names:\n        print(name)"
 
+NOT_SELECTED = "vim.o.completeopt = 'menuone,noselect'\n"
+ENABLED = """
+vim.api.nvim_create_autocmd('LspAttach', { callback = function(ev)
+  vim.lsp.completion.enable(true, ev.data.client_id, ev.buf, {
+    convert = require('slm_lsp').popup_item,
+  })
+end })"""
+
 
 @pytest.fixture(params=sorted(EDITORS))
 def version(request: pytest.FixtureRequest) -> str:
@@ -206,7 +214,7 @@ def test_crlf_and_several_lines(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_popup_takes_the_place_of_ghost_text(start: Start) -> None:
-    nvim = start(ADD, "popup = true", "vim.o.completeopt = 'menuone,noselect'")
+    nvim = start(ADD, "popup = true", NOT_SELECTED)
     nvim.type("jA")
     nvim.until_ghost("return a + b")
     nvim.type("<C-x><C-o>")
@@ -220,8 +228,9 @@ def test_a_popup_takes_the_place_of_ghost_text(start: Start) -> None:
     nvim.until_text("def add(a, b):", "    return a + b")
 
 
-def test_a_block_is_accepted_from_the_popup(start: Start, tmp_path: Path) -> None:
-    nvim = start(LOOP, "popup = true, ghost_text = 'off'", "vim.o.completeopt = 'menuone,noselect'")
+@pytest.mark.parametrize("before", ["", ENABLED], ids=["by the plugin", "by the user"])
+def test_a_block_is_accepted_from_the_popup(start: Start, before: str) -> None:
+    nvim = start(LOOP, "popup = true, ghost_text = 'off'", NOT_SELECTED + before)
     nvim.type("jA<C-x><C-o>")
     nvim.until(lambda: len(popup(nvim)) == 2, "the popup")
     nvim.type("<C-n><C-n><C-y>")
