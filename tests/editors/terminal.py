@@ -37,9 +37,10 @@ ROOT = Path(__file__).parents[2]
 # Machines that run tests may be busy with others.
 PATIENCE_S = 60.0
 N_COLUMNS, N_ROWS = 80, 14
-# Device control strings, and control sequences with a private mark: pyte reads neither to its end.
-UNKNOWN = re.compile(rb"\x1bP[^\x1b]*\x1b\\|\x1b\[[<=>][\d;:]*[@-~]")
-BEGUN = re.compile(rb"\x1b(P[^\x1b]*\x1b?|\[[<=>]?[\d;:]*)?\Z")
+# Device control strings, and control sequences with a private mark but for those that set modes or
+# erase: pyte stumbles over them.
+UNKNOWN = re.compile(rb"\x1bP[^\x1b]*\x1b\\|\x1b\[[<=>][\d;:]*[@-~]|\x1b\[\?[\d;]*(?![hlJK])[@-~]")
+BEGUN = re.compile(rb"\x1b(P[^\x1b]*\x1b?|\[[<=>?]?[\d;:]*)?\Z")
 T = TypeVar("T")
 
 
