@@ -1,41 +1,26 @@
 """A real Emacs in a terminal: obtained, started, typed into, looked at.
 
 Owns: Debian's Emacs 28.2 and its packages in a cache folder outside the repository, unpacked and
-not installed; a terminal with what is to be seen in it after everything that Emacs writes.
+not installed.
 
 Invariant: nothing waits for a fixed time; a state is asked for until it is there.
 
-Threads: the test's, and one that reads the terminal; Emacs is a process of its own.
+Threads: the test's, and the terminal's.
 """
 
 from __future__ import annotations
 
-import fcntl
-import io
 import json
 import os
-import pty
-import re
-import struct
 import subprocess
-import termios
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyte
-from rich.color import Color
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
+from terminal import PATIENCE_S, ROOT, Frame, Terminal, answers, cache_folder
 
-ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "editors" / "emacs"
-PATIENCE_S = 20.0
-N_COLUMNS, N_ROWS = 80, 14
 BANNER = "GNU Emacs 28.2"
 PACKAGES = (
     *("emacs-nox", "emacs-bin-common", "emacs-common", "emacs-el", "libgccjit0"),
@@ -48,12 +33,6 @@ EXPECTED_ELPA = ("eglot-1.9", "lsp-mode-8.0.0", "company-0.9.13")
 # What a test asks Emacs by: evaluated in the buffer that the user sees.
 LOOK = "(with-current-buffer (window-buffer (selected-window)) (json-encode %s))"
 T = TypeVar("T")
-
-
-def cache_folder() -> Path:
-    """Where editors for tests are kept."""
-    named = os.environ.get("SLM_LSP_EDITORS_DIR")
-    return Path(named) if named else Path.home() / ".cache" / "slm-lsp" / "editors-for-tests"
 
 
 def obtain() -> Path:
@@ -98,9 +77,6 @@ def environment(root: Path) -> dict[str, str]:
         "EMACSDATA": str(share / "etc"),
         "EMACSDOC": str(share / "etc"),
         "EMACSPATH": str(next(root.glob("usr/libexec/emacs/28.2/*"))),
-        "TERM": "xterm-256color",
-        # The terminal is dark.
-        "COLORFGBG": "15;0",
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(ROOT),
     }
@@ -140,22 +116,6 @@ def batch(root: Path, *arguments: str) -> str:
     return said.strip()
 
 
-def style_of(cell: Any) -> Style:
-    """How a terminal's character looks."""
-
-    def colour(name: str) -> Color | None:
-        if name == "default":
-            return None
-        return Color.parse(f"#{name}" if len(name) == 6 else name.replace("bright", "bright_"))
-
-    return Style(
-        color=colour(cell.fg.replace("brown", "yellow")),
-        bgcolor=colour(cell.bg.replace("brown", "yellow")),
-        bold=cell.bold,
-        reverse=cell.reverse,
-    )
-
-
 class Emacs:
     """One Emacs in a terminal of its own, driven by keys."""
 
@@ -167,83 +127,29 @@ class Emacs:
             ' server-name "emacs-socket") (server-start) (require \'json)'
         )
         (folder / "init.el").write_text(preamble(root) + init + serve)
-        self._screen = pyte.Screen(N_COLUMNS, N_ROWS)
-        self._stream = pyte.ByteStream(self._screen)
-        self._lock = threading.Lock()
-        self._frames: list[list[str]] | None = None
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", N_ROWS, N_COLUMNS, 0, 0))
-        self._process = subprocess.Popen(
-            # Emacs asks for its controlling terminal.
-            [
-                "setsid",
-                "--ctty",
-                *command(root),
-                "-Q",
-                "-nw",
-                "-l",
-                str(folder / "init.el"),
-                str(file),
-            ],
-            env=environment(root) | {"HOME": str(folder)},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            cwd=folder,
-        )
-        os.close(slave)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.until(self._socket.exists, "a running Emacs")
-
-    def _read(self) -> None:
-        while True:
-            try:
-                written = os.read(self._master, 65536)
-            except OSError:  # Emacs has ended
-                return
-            with self._lock:
-                self._stream.feed(written)
-                if self._frames is not None:
-                    self._frames.append(list(self._screen.display))
+        start = [*command(root), "-Q", "-nw", "-l", str(folder / "init.el"), str(file)]
+        self._terminal = Terminal(start, environment(root) | {"HOME": str(folder)}, folder)
+        self.until(lambda: answers(self._socket), "a running Emacs")
 
     # --- looking ---
 
     def screen(self) -> list[str]:
         """The rows that are to be seen, without the space at their ends."""
-        with self._lock:
-            return [row.rstrip() for row in self._screen.display]
+        return self._terminal.frame().rows
 
     def picture(self, title: str) -> str:
         """What is to be seen, as SVG."""
-        # Nothing is printed on the way.
-        console = Console(record=True, width=N_COLUMNS, file=io.StringIO(), force_terminal=True)
-        with self._lock:
-            rows = [[self._screen.buffer[y][x] for x in range(N_COLUMNS)] for y in range(N_ROWS)]
-            y, x = self._screen.cursor.y, self._screen.cursor.x
-        rows[y][x] = rows[y][x]._replace(reverse=True)
-        for row in rows:
-            text = Text()
-            for cell in row:
-                text.append(cell.data, style_of(cell))
-            console.print(text, end="\n", no_wrap=True, crop=False)
-        svg = console.export_svg(title=title)
-        # Pictures load nothing from elsewhere.
-        return re.sub(r"<!--.*?-->|@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+        return self._terminal.picture(title)
 
     def cursor(self) -> tuple[int, int]:
         """Row and column of the terminal's cursor."""
-        with self._lock:
-            return self._screen.cursor.y, self._screen.cursor.x
+        return self._terminal.frame().cursor
 
     @contextmanager
-    def frames(self) -> Iterator[list[list[str]]]:
+    def frames(self) -> Iterator[list[Frame]]:
         """All that is to be seen meanwhile, after each piece that Emacs writes."""
-        with self._lock:
-            self._frames = seen = [list(self._screen.display)]
-        yield seen
-        with self._lock:
-            self._frames = None
+        with self._terminal.frames() as seen:
+            yield seen
 
     def eval(self, form: str) -> Any:
         """The value of a Lisp form, evaluated in the buffer that is shown, as JSON has it."""
@@ -283,17 +189,11 @@ class Emacs:
 
     def type(self, keys: str) -> None:
         """Press keys, one after the other."""
-        os.write(self._master, keys.encode())
+        self._terminal.type(keys)
 
     def until(self, look: Callable[[], T], what: str) -> T:
         """Ask until it is so."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            if found := look():
-                return found
-            assert self._process.poll() is None, f"Emacs ended: {self.screen()}"
-            time.sleep(0.01)
-        raise AssertionError(f"no {what} in {PATIENCE_S} s:\n" + "\n".join(self.screen()))
+        return self._terminal.until(look, what)
 
     def until_ghost(self, expected: str | None) -> None:
         self.until(lambda: self.ghost() == expected, f"ghost text {expected!r}")
@@ -318,10 +218,4 @@ class Emacs:
             "(progn (run-at-time 0 nil (lambda () (set-buffer-modified-p nil)"
             " (let ((kill-emacs-query-functions nil)) (kill-emacs)))) nil)"
         )
-        try:
-            self._process.wait(PATIENCE_S)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._reader.join(PATIENCE_S)
-            os.close(self._master)
+        self._terminal.close()

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from emacs_driver import CLIENT, ROOT, Emacs, batch, obtain
+from emacs_driver import CLIENT, Emacs, batch, obtain
+from terminal import ROOT, captures_folder
 
 pytestmark = pytest.mark.editor
 
@@ -31,8 +32,6 @@ SCRIPT = [
 ]
 TAB, UNDO, ENTER = "\t", "\x1f", "\r"
 README = CLIENT / "README.md"
-# Where pictures of the screen go.
-PICTURES = os.environ.get("SLM_LSP_SCREENSHOTS")
 Start = Callable[..., Emacs]
 
 
@@ -119,8 +118,7 @@ def test_a_block_is_shown_and_accepted_line_by_line(start: Start, tmp_path: Path
     row = emacs.until_row("    for name in names:")
     assert emacs.screen()[row + 1] == "        print(name)"
     assert emacs.cursor() == (row, 4)
-    folder = Path(PICTURES) if PICTURES else tmp_path
-    (folder / "emacs.svg").write_text(emacs.picture("Emacs 28.2"))
+    (captures_folder(tmp_path) / "emacs.svg").write_text(emacs.picture("Emacs 28.2"))
     emacs.type("\x05")  # C-e
     emacs.until_text(f"{above}def loop(names):\n    for name in names:")
     emacs.until_ghost("\n        print(name)")
@@ -157,7 +155,7 @@ def test_typing_what_is_shown_asks_nothing_and_does_not_flicker(start: Start) ->
             emacs.type(key)
             emacs.until_ghost("return a + b"[n_typed:])
             emacs.until_cursor(row, 4 + n_typed)
-    assert {frame[row].rstrip() for frame in frames} == {"    return a + b"}
+    assert {frame.rows[row] for frame in frames} == {"    return a + b"}
     after = emacs.command("slm-lsp.stats")
     assert after["engine"]["n_requests"] == before["engine"]["n_requests"]
     assert after["n_requests"] == before["n_requests"]

@@ -169,7 +169,7 @@ function M.start(buf)
     return
   end
   local root = vim.fs.root(buf, config.current.root_markers)
-  vim.lsp.start({
+  local client_id = vim.lsp.start({
     name = NAME,
     cmd = cmd,
     root_dir = root,
@@ -185,10 +185,6 @@ function M.start(buf)
         client.server_capabilities.completionProvider = nil
       end
     end,
-    on_attach = function(client, attached)
-      buffers[client.id] = buffers[client.id] or {}
-      buffers[client.id][attached] = true
-    end,
     on_exit = function(code, signal, client_id)
       vim.schedule(function()
         ended(client_id, code, signal)
@@ -201,6 +197,11 @@ function M.start(buf)
       return is_same and not call(client, 'is_stopped')
     end,
   })
+  if client_id then
+    -- Also of one that will end before it is initialized.
+    buffers[client_id] = buffers[client_id] or {}
+    buffers[client_id][buf] = true
+  end
 end
 
 --- Start the server anew for every buffer.

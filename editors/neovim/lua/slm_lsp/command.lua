@@ -8,7 +8,6 @@ local M = {}
 local function show(lines)
   vim.lsp.util.open_floating_preview(lines, 'plaintext', {
     border = 'rounded',
-    focus_id = 'slm_lsp',
     title = 'slm-lsp',
   })
 end
@@ -125,7 +124,7 @@ local WITH_SERVER = {
       vim.notify('SlmLsp pause: how many minutes is ' .. arguments[1] .. '?', vim.log.levels.ERROR)
       return
     end
-    require('slm_lsp').dismiss()
+    require('slm_lsp.typing').forget(client.id)
     client_of.execute(client, 'slm-lsp.pause', { minutes }, show_status)
   end,
   resume = function(client)

@@ -52,13 +52,13 @@ end
 
 --- Ask for texts now, with the longer budget.
 function M.trigger()
-  require('slm_lsp.typing').trigger()
+  drawer().trigger()
 end
 
 --- Hide the text that is shown until something is typed.
 ---@return boolean
 function M.dismiss()
-  return require('slm_lsp.typing').dismiss()
+  return drawer().dismiss()
 end
 
 --- The server's state in few words, for a statusline.
@@ -67,13 +67,34 @@ function M.status()
   return require('slm_lsp.status').line()
 end
 
+--- An item as Neovim's own popup menu is to insert it, for `convert` of
+--- |vim.lsp.completion.enable()| where you call that yourself.
+---@param item table a CompletionItem
+---@return table
+function M.popup_item(item)
+  return require('slm_lsp.popup').item(item)
+end
+
+---@param buf integer
+---@param client vim.lsp.Client
+local function attach(buf, client)
+  local config = require('slm_lsp.config').current
+  if config.popup then
+    require('slm_lsp.popup').attach(buf, client)
+  end
+  if config.ghost_text == 'native' then
+    require('slm_lsp.native').attach(buf)
+  elseif vim.lsp.inline_completion then
+    -- Two ghosts would stand in one place where the user has switched Neovim's own on.
+    vim.lsp.inline_completion.enable(false, { client_id = client.id })
+  end
+  if config.ghost_text == 'own' then
+    require('slm_lsp.typing').attach(buf)
+  end
+end
+
 ---@param group integer
 local function watch(group)
-  local client_of = require('slm_lsp.client')
-  local typing = require('slm_lsp.typing')
-  local which = require('slm_lsp.config').current.ghost_text
-  client_of.on_end = typing.forget
-
   local function on_client(event, callback)
     vim.api.nvim_create_autocmd(event, {
       group = group,
@@ -85,19 +106,9 @@ local function watch(group)
       end,
     })
   end
-
-  on_client('LspAttach', function(buf, client)
-    if which == 'native' then
-      require('slm_lsp.native').attach(buf)
-    elseif vim.lsp.inline_completion then
-      -- Two ghosts would stand in one place where the user has switched Neovim's own on.
-      vim.lsp.inline_completion.enable(false, { client_id = client.id })
-    end
-    if which == 'own' then
-      typing.attach(buf)
-    end
-  end)
-  on_client('LspDetach', typing.detach)
+  on_client('LspAttach', attach)
+  on_client('LspDetach', require('slm_lsp.typing').detach)
+  require('slm_lsp.client').on_end = require('slm_lsp.typing').forget
 end
 
 --- Start the server for the files to complete in, draw its texts and map the keys.
@@ -121,8 +132,8 @@ function M.setup(opts)
   local ghost = require('slm_lsp.ghost')
   vim.api.nvim_create_autocmd('ColorScheme', { group = group, callback = ghost.highlight })
   ghost.highlight()
+  watch(group)
   if config.current.ghost_text ~= 'off' then
-    watch(group)
     require('slm_lsp.keymaps').set()
   end
   for _, buf in ipairs(vim.api.nvim_list_bufs()) do

@@ -182,6 +182,15 @@ local function changed()
   end
 end
 
+--- The popup has opened or changed, which by itself moves nothing.
+local function popup_changed()
+  if config.current.hide_with_popup then
+    cancel()
+    hide()
+    seen = ''
+  end
+end
+
 local function left()
   cancel()
   hide()
@@ -197,18 +206,24 @@ function M.is_shown()
   return current:rest(cursor_now()) ~= nil
 end
 
---- Write `part` at the cursor in the place of `n_replaced` bytes, as a change that can be undone
---- by itself.
+--- Write `part` at the cursor, which comes to stand behind it, in the place of `n_replaced` bytes.
 ---@param part string
 ---@param n_replaced integer
-function M.insert(part, n_replaced)
+function M.write(part, n_replaced)
   local buf, cursor = vim.api.nvim_get_current_buf(), cursor_now()
   local lines = vim.split(part, '\n', { plain = true })
-  vim.cmd('let &g:undolevels = &g:undolevels')
   local row, col = cursor[1], cursor[2]
   vim.api.nvim_buf_set_text(buf, row, col, row, col + n_replaced, lines)
   local end_col = (#lines == 1 and col or 0) + #lines[#lines]
   vim.api.nvim_win_set_cursor(0, { row + #lines, end_col })
+end
+
+--- The same as a change that can be undone by itself.
+---@param part string
+---@param n_replaced integer
+function M.insert(part, n_replaced)
+  vim.cmd('let &g:undolevels = &g:undolevels')
+  M.write(part, n_replaced)
 end
 
 --- Accept what `cut` takes of the text that is shown.
@@ -281,6 +296,7 @@ function M.attach(buf)
   local group = group_of(buf)
   local events = {
     [{ 'InsertEnter', 'CursorMovedI', 'TextChangedI', 'TextChangedP', 'CompleteDone' }] = changed,
+    [{ 'CompleteChanged' }] = popup_changed,
     [{ 'InsertLeave', 'BufLeave' }] = left,
   }
   for names, callback in pairs(events) do
