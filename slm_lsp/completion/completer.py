@@ -107,12 +107,15 @@ class Completer:
         )
         budget_ms = request.deadline.remaining_ms()
         outcome = Outcome(None, RejectReason.CANCELLED)
-        self._seen(request.snapshot)
-        self._patience.asked(request)
+        is_actual = request.snapshot.actual is None
+        if is_actual:  # what is only supposed says nothing of what was shown before
+            self._seen(request.snapshot)
+            self._patience.asked(request)
         self._ahead.asked(request)
         try:
             outcome = await self._complete(request, span)
-            self._patience.shown(request, outcome.completion)
+            if is_actual:
+                self._patience.shown(request, outcome.completion)
             if not self._patience.is_tired(request.session):
                 self._ahead.after(request, outcome)
         except asyncio.CancelledError:
@@ -188,7 +191,8 @@ class Completer:
         guess = None
         if self.policy.lexical:
             guess = self._preparer.guess(request.snapshot, request.offset)
-        self._preparer.follow(request.snapshot)
+        if request.snapshot.actual is None:
+            self._preparer.follow(request.snapshot)
         if prepared.context.unwanted is not None:
             return Outcome(None, RejectReason(prepared.context.unwanted))
         self._preparer.look_around(target, prepared)
