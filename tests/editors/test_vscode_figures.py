@@ -54,9 +54,9 @@ def test_time_from_key_to_ghost_text(code: VSCode, captures: Path) -> None:
         code.type("t = ", delay_ms=60)
         forget_frames(code)
         code.type("(")
-        fresh_ms.append(since_the_key(code, "1, 2, 3)"))
+        fresh_ms.append(since_the_key(code, "1, 2, 3"))
         n_calls, n_answered = n_engine_calls(code), len(answers(code))
-        for typed, left in (("1", ", 2, 3)"), (",", " 2, 3)")):
+        for typed, left in (("1", ", 2, 3"), (",", " 2, 3")):
             forget_frames(code)
             code.type(typed)
             through_ms.append(since_the_key(code, left))

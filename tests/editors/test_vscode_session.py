@@ -71,9 +71,11 @@ def test_the_menu_pauses_and_resumes(
     assert code.ghost() == ""
     code.menu("Resume")
     code.until_bar("ready")
-    code.press("Alt+\\")
+    code.click(".editor-instance .monaco-editor .view-lines")
+    code.press("Control+End", "Alt+\\")
     code.until_ghost("return a + b")
     code.press("Escape", "Control+z")
+    code.saved("paused.py")
 
 
 def test_why_there_was_no_suggestion(code: VSCode) -> None:
@@ -82,6 +84,7 @@ def test_why_there_was_no_suggestion(code: VSCode) -> None:
     n_before = n_answers(code)
     code.type("\nzzz")
     until(lambda: n_answers(code) > n_before, "an answer")
+    code.saved("why.py")
     sentence = until(lambda: (code.ask("slm-lsp.why") or {}).get("sentence"), "a reason")
     code.menu("Why No Suggestion?")
     code.until_text(".notification-toast", f"slm-lsp: {sentence}")
@@ -91,13 +94,12 @@ def test_why_there_was_no_suggestion(code: VSCode) -> None:
 def test_statistics(code: VSCode) -> None:
     code.menu("Statistics")
     code.until_text(".view-lines", "n_requests")
-    code.command("View: Close All Editors")
 
 
 def test_a_model_is_chosen_in_the_menu(code: VSCode) -> None:
     code.open("model.py")
     code.menu("Choose Model…")
-    code.until_text(ROW, DEFAULT_MODEL)
+    code.wait(ROW)
     code.type(f"{DEFAULT_MODEL} Q4_0")
     code.choose(f"{DEFAULT_MODEL} Q4_0")
     code.until_bar(f"{DEFAULT_MODEL}, ready")
@@ -108,6 +110,8 @@ def test_a_model_is_chosen_in_the_menu(code: VSCode) -> None:
     code.press("Control+End", "Enter")
     code.until_ghost("return a + b")
     code.menu("Choose Model…")
+    code.wait(ROW)
+    code.type(f"{DEFAULT_MODEL} Q4_0")
     row = code.until_text(ROW, f"{DEFAULT_MODEL} Q4_0")
     assert "check" in row
     code.press("Escape")

@@ -13,7 +13,7 @@ function watchFrames() {
   // The lines behind the first stand before it in the document, so by where they are on the screen.
   const place = (element) => ({ text: element.textContent, ...element.getBoundingClientRect().toJSON() });
   window.ghostText = () =>
-    [...document.querySelectorAll(".ghost-text, .ghost-text-decoration")]
+    [...document.querySelectorAll(".ghost-text, .ghost-text-decoration, .ghost-text-decoration-preview")]
       .map(place)
       .sort((a, b) => a.top - b.top || a.left - b.left)
       .map((each) => each.text)
