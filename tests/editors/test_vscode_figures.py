@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.editor, pytest.mark.usefixtures("picture_of_a_failure"
 VSCODE_DEBOUNCE_MS = 50
 N_PLACES = 10
 # Of the picture that moves.
-PART = {"x": 240, "y": 35, "width": 620, "height": 220}
+PART = {"x": 304, "y": 35, "width": 440, "height": 120}
 MAX_BYTES = 400_000
 
 

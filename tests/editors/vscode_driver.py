@@ -40,6 +40,7 @@ PROFILE = {
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.layoutControl.enabled": False,
     "window.commandCenter": False,
+    "workbench.reduceMotion": "on",
     "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
     "editor.suggestOnTriggerCharacters": False,
     "editor.minimap.enabled": False,

@@ -39,7 +39,7 @@ async function main() {
     wait: ({ selector, patience_ms }) => page.waitForSelector(selector, { timeout: patience_ms }).then(() => true),
     click: ({ selector, patience_ms }) => page.locator(selector).first().click({ timeout: patience_ms }),
     evaluate: ({ script }) => page.evaluate(script),
-    screenshot: ({ path, clip }) => page.screenshot({ path, clip }).then(() => path),
+    screenshot: ({ path, clip }) => page.screenshot({ path, clip, animations: "disabled" }).then(() => path),
   };
   const lines = readline.createInterface({ input: process.stdin });
   process.stdout.write('{"ready": true}\n');
