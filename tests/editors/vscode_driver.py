@@ -146,7 +146,8 @@ class VSCode:
                 [*main, *listen, *quiet, "--disable-workspace-trust"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | (environ or {}),
+                # No extension is asked for from anywhere.
+                env=os.environ | {"EXTENSIONS_GALLERY": "{}"} | (environ or {}),
             )
         try:
             until(self._listens, "answer of VS Code's server")
