@@ -195,3 +195,24 @@ async def test_what_is_supposed_is_no_news_of_the_document() -> None:
         # Followed on the worker, behind whatever was handed to it before.
         completer._preparer._worker.submit(lambda: None).result()
         assert "name_of_no_file" not in completer._preparer.index.words
+
+
+async def test_what_is_supposed_is_not_what_the_user_took() -> None:
+    """A suggestion that the selected item says, too, is not taken by that."""
+    async with FakeEditor(policy=replace(PLAIN, confidence_gate=True)) as editor:
+        await editor.start()
+        position, info = await opened(editor, "x = «<CURSOR>»\n", "name + 1")
+        for says in ("name + 1", " + 2", " + 3"):
+            n_tokens = len(says.split())
+            ends = (*range(1, n_tokens), len(says))
+            sure = Generation(says, Finish.EOS, logprobs=(-0.01,) * n_tokens, ends=ends)
+            editor.engine.enqueue(sure)
+        assert await editor.inline(position, invoked=False)
+        assert await editor.inline(position, invoked=False, selectedCompletionInfo=info)
+        completer = editor.server.completer
+        assert completer is not None
+        assert completer.gate is not None
+        assert not completer.gate.has_new
+        await editor.change({"range": info["range"], "text": "name + 1"})
+        await editor.inline({"line": 0, "character": 12}, invoked=False)
+        assert completer.gate.has_new

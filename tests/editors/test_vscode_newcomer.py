@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from vscode_driver import VSCode, command_of, until
+from vscode_driver import START_PATIENCE_S, VSCode, command_of, until
 from vscode_obtain import EXTENSION, ROOT, editor, environ
 
 from slm_lsp.registry.cache import CACHE_DIR_VARIABLE, cache_root
@@ -79,7 +79,9 @@ def test_the_three_steps(tmp_path: Path) -> None:
     example = (ROOT / "examples" / "averages.py").read_bytes()
     code = VSCode(tmp_path, {"averages.py": example}, None, environ=env)
     try:
-        question = code.until_text(".notification-toast", "the server was not found")
+        question = code.until_text(
+            ".notification-toast", "the server was not found", START_PATIENCE_S
+        )
         assert "Install it" in question
         code.click(".notification-toast .monaco-button:has-text('Install')")
         code.until_text(".notification-toast", "Installing slm-lsp")

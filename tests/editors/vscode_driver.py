@@ -24,7 +24,9 @@ from typing import Any, TypeVar
 
 import vscode_obtain
 
-PATIENCE_S = 20.0
+# A machine that does much else takes a minute for what otherwise takes a second.
+PATIENCE_S = 60.0
+START_PATIENCE_S = 240.0
 HERE = Path(__file__).parent
 T = TypeVar("T")
 GHOST = "window.ghostText()"
@@ -141,6 +143,7 @@ class VSCode:
         self.url = f"http://127.0.0.1:{port}"
         listen = ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token"]
         quiet = ["--accept-server-license-terms", "--telemetry-level", "off"]
+        self.browser = Browser(folder / "browser.log")
         with (folder / "editor.log").open("w") as log:
             self._editor = subprocess.Popen(
                 [*main, *listen, *quiet, "--disable-workspace-trust"],
@@ -150,12 +153,11 @@ class VSCode:
                 env=os.environ | {"EXTENSIONS_GALLERY": "{}"} | (environ or {}),
             )
         try:
-            until(self._listens, "answer of VS Code's server")
-            self.browser = Browser(folder / "browser.log")
+            until(self._listens, "answer of VS Code's server", START_PATIENCE_S)
             self.browser.do("open", url=f"{self.url}/?folder={self.workspace}")
-            self.wait(".explorer-folders-view .monaco-list-row")
+            self.wait(".explorer-folders-view .monaco-list-row", START_PATIENCE_S)
         except BaseException:
-            self._end_editor()
+            self.close()
             raise
 
     def _profiles(self) -> list[Path]:
@@ -319,9 +321,6 @@ class VSCode:
 
     def close(self) -> None:
         self.browser.close()
-        self._end_editor()
-
-    def _end_editor(self) -> None:
         self._editor.terminate()
         self._editor.wait(PATIENCE_S)
 

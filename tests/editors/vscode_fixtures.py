@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vscode_driver import VSCode
+from vscode_driver import START_PATIENCE_S, VSCode
 from vscode_obtain import ROOT
 from vscode_scene import FILES, SCRIPT
 
@@ -36,11 +36,14 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VSCode]:
     script.write_text(json.dumps(SCRIPT))
     server = [sys.executable, str(ROOT / "tests" / "serve_scripted.py"), str(script)]
     vscode = VSCode(folder, FILES, server)
-    # The walkthrough of the first start lies over everything.
-    vscode.until_text(".gettingStartedContainer", "Get started with slm-lsp")
-    vscode.until_bar("scripted")
-    yield vscode
-    vscode.close()
+    try:
+        # The walkthrough of the first start lies over everything.
+        words = "Get started with slm-lsp"
+        vscode.until_text(".gettingStartedContainer", words, START_PATIENCE_S)
+        vscode.until_bar("scripted", START_PATIENCE_S)
+        yield vscode
+    finally:
+        vscode.close()
 
 
 @pytest.fixture

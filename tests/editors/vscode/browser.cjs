@@ -31,6 +31,7 @@ function watchFrames() {
 async function main() {
   const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox", "--disable-gpu"] });
   const page = await browser.newPage({ viewport: { width: 1000, height: 560 } });
+  page.setDefaultTimeout(240_000);
   await page.addInitScript(watchFrames);
   const commands = {
     open: ({ url }) => page.goto(url, { waitUntil: "domcontentloaded" }).then(() => null),
