@@ -15,13 +15,21 @@ from slm_lsp.config import Config, apply
 
 
 def listed(config: Config) -> list[dict[str, Any]]:
-    """Every model of the registry with what of it is on this machine, and the one in use."""
+    """Every model of the registry with what of it is on this machine; which model and which of its
+    quantizations are in use."""
     from slm_lsp.registry.listing import Row, rows
     from slm_lsp.registry.specs import DEFAULT_MODEL, load_registry
 
     def shown(row: Row) -> dict[str, Any]:
+        # Without a setting, the one that stands first.
+        used = config.quantization or row.quantizations[0].name
         quantizations = [
-            {"name": each.name, "size_bytes": each.size_bytes, "state": each.state}
+            {
+                "name": each.name,
+                "size_bytes": each.size_bytes,
+                "state": each.state,
+                "in_use": row.in_use and each.name == used,
+            }
             for each in row.quantizations
         ]
         about = {"name": row.name, "title": row.title, "licence": row.licence}

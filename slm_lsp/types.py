@@ -92,6 +92,7 @@ class DocumentSnapshot:
     """One version of one document. `text` keeps the client's own line ends.
 
     Of a notebook's cell, `preamble` is what the cells before it say; offsets do not count it.
+    Where `text` is only what the document would be, `actual` is what it is.
     """
 
     uri: str
@@ -100,6 +101,7 @@ class DocumentSnapshot:
     text: str
     preamble: str = ""
     in_notebook: bool = False
+    actual: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

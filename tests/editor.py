@@ -197,17 +197,21 @@ class Editor(ABC):
     async def close(self, uri: str = URI) -> None:
         await self.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
 
-    def inline_message(self, position: Json, uri: str = URI, invoked: bool = True) -> Json:
+    def inline_message(
+        self, position: Json, uri: str = URI, invoked: bool = True, **context: Any
+    ) -> Json:
         params = {
             "textDocument": {"uri": uri},
             "position": position,
-            "context": {"triggerKind": 1 if invoked else 2},
+            "context": {"triggerKind": 1 if invoked else 2, **context},
         }
         return self.message("textDocument/inlineCompletion", params)
 
-    async def inline(self, position: Json, uri: str = URI, invoked: bool = True) -> list[Json]:
-        """The items of an inline completion."""
-        message = self.inline_message(position, uri, invoked)
+    async def inline(
+        self, position: Json, uri: str = URI, invoked: bool = True, **context: Any
+    ) -> list[Json]:
+        """The items of an inline completion; `context` is what it holds beside its trigger."""
+        message = self.inline_message(position, uri, invoked, **context)
         await self.send(message)
         items: list[Json] = (await self.result(message["id"]))["items"]
         return items

@@ -182,6 +182,23 @@ async def test_models_are_listed_with_the_one_in_use() -> None:
         assert used["name"] == DEFAULT_MODEL
         assert {each["name"] for each in used["quantizations"]} >= {"Q8_0", "Q4_0"}
         assert len(models) > 10
+        assert in_use(models) == [(DEFAULT_MODEL, used["quantizations"][0]["name"])]
+
+
+async def test_the_quantization_in_use_is_told() -> None:
+    async with FakeEditor(config=replace(PATIENT, quantization="Q4_0")) as editor:
+        await editor.start()
+        # Others have a quantization of that name, too.
+        assert in_use(await command(editor, "models")) == [(DEFAULT_MODEL, "Q4_0")]
+
+
+def in_use(models: list[Json]) -> list[tuple[str, str]]:
+    return [
+        (model["name"], each["name"])
+        for model in models
+        for each in model["quantizations"]
+        if each["in_use"]
+    ]
 
 
 async def test_a_file_in_use_is_listed() -> None:

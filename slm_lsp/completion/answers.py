@@ -206,8 +206,11 @@ class Answers:
         return found is not None
 
     def latest_text(self, snapshot: DocumentSnapshot) -> str | None:
-        """A document's text as it is now, None once it is closed."""
-        return self._latest_text(snapshot.uri) if self._latest_text else snapshot.text
+        """A document's text as it is now, or would be where the snapshot only supposes it; None
+        once it is closed."""
+        latest = self._latest_text(snapshot.uri) if self._latest_text else snapshot.text
+        is_as_supposed = latest is not None and latest == snapshot.actual
+        return snapshot.text if is_as_supposed else latest
 
     def forget(self, uri: str) -> None:
         """Drop what is kept for a document."""

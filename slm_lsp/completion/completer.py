@@ -108,12 +108,15 @@ class Completer:
         )
         budget_ms = request.deadline.remaining_ms()
         outcome = Outcome(None, RejectReason.CANCELLED)
-        self._seen(request.snapshot)
-        self._patience.asked(request)
+        is_actual = request.snapshot.actual is None
+        if is_actual:  # what is only supposed says nothing of what was shown before
+            self._seen(request.snapshot)
+            self._patience.asked(request)
         self._ahead.asked(request)
         try:
             outcome = await self._complete(request, span)
-            self._patience.shown(request, outcome.completion)
+            if is_actual:
+                self._patience.shown(request, outcome.completion)
             if not self._patience.is_tired(request.session):
                 self._ahead.after(request, outcome)
         except asyncio.CancelledError:

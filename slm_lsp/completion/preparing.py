@@ -117,7 +117,9 @@ class Preparer:
             self._worker.submit(self._anchors.settle, uri, chosen, other_at)
 
     def follow(self, snapshot: DocumentSnapshot) -> None:
-        """Parse and index a document when there is time."""
+        """Parse and index a document when there is time; not one that is only supposed."""
+        if snapshot.actual is not None:
+            return
         # A request that comes while it is parsed waits for no more than what cannot give way.
         if self.workspace is not None:
             self._worker.submit(self.workspace.follow, snapshot)
@@ -265,7 +267,8 @@ class Preparer:
 
     def _go_on_from(self, target: Target) -> None:
         """Catch up with the document as it is now, if anything is to be caught up with."""
-        if self._is_behind(target.snapshot.uri) and target.kind is not Kind.SUPPOSED:
+        is_actual = target.kind is not Kind.SUPPOSED and target.snapshot.actual is None
+        if is_actual and self._is_behind(target.snapshot.uri):
             self._behind = target.snapshot
 
     def _is_behind(self, uri: str) -> bool:

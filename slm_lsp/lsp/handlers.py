@@ -66,8 +66,9 @@ def register(server: SlmServer) -> None:
     async def inline(params: lsp.InlineCompletionParams) -> lsp.InlineCompletionList:
         trigger = convert.inline_trigger(params.context.trigger_kind)
         uri = params.text_document.uri
-        outcome = await server.complete(uri, params.position, trigger, N_ALTERNATIVES)
-        return convert.inline_list(server.latest(uri), outcome.texts, item_ids)
+        selected = params.context.selected_completion_info
+        texts = await server.inline(uri, params.position, trigger, N_ALTERNATIVES, selected)
+        return convert.inline_list(server.latest(uri), texts, item_ids)
 
     # Whether a popup was asked for or came by itself cannot be told from its request.
     @server.feature(

@@ -26,6 +26,7 @@ from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, lsp_meth
 
 from slm_lsp.deadline import SYSTEM_CLOCK, Clock
 from slm_lsp.lsp.convert import ContentChange, cell_of, edits_of
+from slm_lsp.lsp.selected import drop_malformed
 from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore, Edit
 from slm_lsp.text.notebook import Notebooks
 from slm_lsp.text.position import Encoding
@@ -72,6 +73,8 @@ class SlmProtocol(LanguageServerProtocol):
         if isinstance(method, str) and self.get_message_type(method) is None:
             # JSON-RPC lets a message go without; pygls' type for unknown methods does not.
             data.setdefault("params", None)
+        if method == lsp.TEXT_DOCUMENT_INLINE_COMPLETION:
+            drop_malformed(data.get("params"))
         try:
             return super().structure_message(data)
         except JsonRpcException as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,10 +36,11 @@ from slm_lsp.lsp.feed import WorkspaceFeed
 from slm_lsp.lsp.handlers import register
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
+from slm_lsp.lsp.selected import Selected
 from slm_lsp.lsp.session_status import SessionStatus
 from slm_lsp.text.document import Document, Edit
 from slm_lsp.trace import Trace
-from slm_lsp.types import CompletionRequest, DocumentSnapshot, EngineState, Trigger
+from slm_lsp.types import Completion, CompletionRequest, DocumentSnapshot, EngineState, Trigger
 
 if TYPE_CHECKING:
     from slm_lsp.completion.completer import Completer
@@ -320,17 +321,43 @@ class SlmServer(LanguageServer):
         document = self.latest(uri)
         return None if document is None else document.text
 
+    async def inline(
+        self,
+        uri: str,
+        position: lsp.Position,
+        trigger: Trigger,
+        n_alternatives: int,
+        info: lsp.SelectedCompletionInfo | None,
+    ) -> Iterable[Completion]:
+        """The texts for a place, which go on from the item that a popup has selected, if any."""
+        selected = Selected.of(self.protocol.document(uri), position, info)
+        actual = self._latest_text(uri)
+        outcome = await self.complete(uri, position, trigger, n_alternatives, selected)
+        if selected is None or self._latest_text(uri) != actual:
+            # Accepted meanwhile, the item stands in the document.
+            return outcome.texts
+        return selected.extended(outcome.texts)
+
     async def complete(
-        self, uri: str, position: lsp.Position, trigger: Trigger, n_alternatives: int = 0
+        self,
+        uri: str,
+        position: lsp.Position,
+        trigger: Trigger,
+        n_alternatives: int = 0,
+        selected: Selected | None = None,
     ) -> Outcome:
         """Complete in an open document; the deadline counts from the message's receipt."""
         document = self.protocol.document(uri)
+        snapshot = self.protocol.notebooks.snapshot(uri)
+        offset = document.offset_at((position.line, position.character))
+        if selected is not None:
+            snapshot, offset = selected.put_into(snapshot)
         invoked = trigger is Trigger.INVOKED
         budget_ms = self.config.invoked_budget_ms if invoked else self.config.automatic_budget_ms
         request = CompletionRequest(
             session=uri,
-            snapshot=self.protocol.notebooks.snapshot(uri),
-            offset=document.offset_at((position.line, position.character)),
+            snapshot=snapshot,
+            offset=offset,
             trigger=trigger,
             deadline=Deadline(RECEIVED_MS.get() + budget_ms, self.protocol.clock),
             cancel=CancelToken(),

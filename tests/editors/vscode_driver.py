@@ -24,7 +24,9 @@ from typing import Any, TypeVar
 
 import vscode_obtain
 
-PATIENCE_S = 20.0
+# A machine that does much else takes a minute for what otherwise takes a second.
+PATIENCE_S = 60.0
+START_PATIENCE_S = 240.0
 HERE = Path(__file__).parent
 T = TypeVar("T")
 GHOST = "window.ghostText()"
@@ -40,6 +42,7 @@ PROFILE = {
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.layoutControl.enabled": False,
     "window.commandCenter": False,
+    "workbench.reduceMotion": "on",
     "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
     "editor.suggestOnTriggerCharacters": False,
     "editor.minimap.enabled": False,
@@ -101,8 +104,16 @@ class Browser:
             self._process.wait(PATIENCE_S)
 
 
+def command_of(folder: Path) -> list[str]:
+    """VS Code's program, on the profile in `folder`: it installs extensions, or serves."""
+    main = [str(vscode_obtain.NODE), str(vscode_obtain.editor() / "out/server-main.js")]
+    data = ["--server-data-dir", str(folder / "data"), "--extensions-dir", str(folder / "ext")]
+    return [*main, *data]
+
+
 class VSCode:
-    """See the module. `folder` is the test's own; `files` are what the workspace holds."""
+    """See the module. `folder` is the test's own; `files` are what the workspace holds. Without a
+    `server` the extension finds its own, and is there already."""
 
     def __init__(
         self,
@@ -112,6 +123,7 @@ class VSCode:
         settings: dict[str, Any] | None = None,
         environ: dict[str, str] | None = None,
     ) -> None:
+        self.has_tap = server is not None
         self.folder, self.workspace = folder, folder / "project"
         self.tap = folder / "tap"
         for each in (self.workspace, self.tap, *self._profiles()):
@@ -123,28 +135,29 @@ class VSCode:
             values["slm-lsp.path"] = str(self._program(server))
         for profile in self._profiles():
             (profile / "settings.json").write_text(json.dumps(values))
-        self._main = [str(vscode_obtain.NODE), str(vscode_obtain.editor() / "out/server-main.js")]
-        data = ["--server-data-dir", str(folder / "data"), "--extensions-dir", str(folder / "ext")]
-        vsix = str(vscode_obtain.extension())
-        vscode_obtain.run([*self._main, *data, "--install-extension", vsix], folder)
+        main = command_of(folder)
+        if server is not None:
+            vsix = str(vscode_obtain.extension())
+            vscode_obtain.run([*main, "--install-extension", vsix], folder)
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         listen = ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token"]
         quiet = ["--accept-server-license-terms", "--telemetry-level", "off"]
+        self.browser = Browser(folder / "browser.log")
         with (folder / "editor.log").open("w") as log:
             self._editor = subprocess.Popen(
-                [*self._main, *listen, *quiet, *data, "--disable-workspace-trust"],
+                [*main, *listen, *quiet, "--disable-workspace-trust"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | (environ or {}),
+                # No extension is asked for from anywhere.
+                env=os.environ | {"EXTENSIONS_GALLERY": "{}"} | (environ or {}),
             )
         try:
-            until(self._listens, "answer of VS Code's server")
-            self.browser = Browser(folder / "browser.log")
+            until(self._listens, "answer of VS Code's server", START_PATIENCE_S)
             self.browser.do("open", url=f"{self.url}/?folder={self.workspace}")
-            self.wait(".explorer-folders-view .monaco-list-row")
+            self.wait(".explorer-folders-view .monaco-list-row", START_PATIENCE_S)
         except BaseException:
-            self._end_editor()
+            self.close()
             raise
 
     def _profiles(self) -> list[Path]:
@@ -210,21 +223,24 @@ class VSCode:
         except AssertionError as error:
             raise AssertionError(f"{error}: {text!r}, but {last[0]!r}") from None
 
-    def until_text(self, selector: str, part: str) -> str:
+    def until_text(self, selector: str, part: str, patience_s: float = PATIENCE_S) -> str:
         """Wait for an element that says `part`."""
 
         def saying() -> str:
             return next((each for each in self.texts(selector) if part in each), "")
 
-        return until(saying, f"{selector} with {part!r}")
+        return until(saying, f"{selector} with {part!r}", patience_s)
 
     def bar(self) -> str:
         """The status bar's item."""
         found = self.texts("[id='slm-lsp.slm-lsp.slm-lsp.status']")
         return found[0] if found else ""
 
-    def until_bar(self, part: str) -> None:
-        until(lambda: part in self.bar(), f"status bar with {part!r}")
+    def until_bar(self, part: str, patience_s: float = PATIENCE_S) -> None:
+        try:
+            until(lambda: part in self.bar(), f"status bar with {part!r}", patience_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}, but {self.bar()!r}") from None
 
     def menu(self, entry: str) -> None:
         """Choose in the status bar's menu."""
@@ -243,8 +259,9 @@ class VSCode:
         self.type(title, 5)
         self.choose(title)
 
-    def screenshot(self, path: Path) -> None:
-        self.browser.do("screenshot", path=str(path))
+    def screenshot(self, path: Path, clip: dict[str, int] | None = None) -> None:
+        """A picture of the screen, or of a rectangle of it."""
+        self.browser.do("screenshot", path=str(path), **({"clip": clip} if clip else {}))
 
     # --- files ---
 
@@ -254,7 +271,8 @@ class VSCode:
         self.press("Enter")
         self.wait(f".tab.active[aria-label^='{name}']")
         uri = (self.workspace / name).as_uri()
-        until(lambda: self.was_opened(uri), f"didOpen of {name}")
+        if self.has_tap:
+            until(lambda: self.was_opened(uri), f"didOpen of {name}")
         self.click(".editor-instance .monaco-editor .view-lines")
         self.press("Control+End")
         if line is not None:
@@ -275,13 +293,16 @@ class VSCode:
 
     # --- the server ---
 
-    def messages(self, method: str, origin: str = "client") -> list[dict[str, Any]]:
-        """All messages of a method that were sent yet."""
+    def messages(self, method: str) -> list[dict[str, Any]]:
+        """All messages of a method that VS Code has sent yet."""
+        found = [each["message"] for each in self.log() if each["from"] == "client"]
+        return [each for each in found if each.get("method") == method]
+
+    def log(self) -> list[dict[str, Any]]:
+        """What stdio_tap wrote down yet, a line that is being written left out."""
         path = self.tap / "messages.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith("}")]
-        wanted = [each["message"] for each in found if each["from"] == origin]
-        return [each for each in wanted if each.get("method") == method]
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def ask(self, command: str, *arguments: Any) -> Any:
         """What the server answers to a command, unseen by VS Code."""
@@ -300,9 +321,6 @@ class VSCode:
 
     def close(self) -> None:
         self.browser.close()
-        self._end_editor()
-
-    def _end_editor(self) -> None:
         self._editor.terminate()
         self._editor.wait(PATIENCE_S)
 

@@ -29,7 +29,7 @@ export function activate(context: vscode.ExtensionContext): void {
 
   const installAndStart = async (): Promise<void> => {
     current.installing();
-    await install(environment, log);
+    await install(environment, context.asAbsolutePath("server.tar.gz"), log);
     await current.restart();
   };
   const commands: Record<string, (...arguments_: never[]) => unknown> = {

@@ -20,12 +20,12 @@ const VERSION = "import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys
 /** What the user should read. */
 class Explained extends Error {}
 
-/** Install; true where there is a server afterwards. */
-export async function install(environment: string, log: vscode.LogOutputChannel): Promise<boolean> {
+/** Install what the setting slm-lsp.package names, or else `bundled`; true where there is a server afterwards. */
+export async function install(environment: string, bundled: string, log: vscode.LogOutputChannel): Promise<boolean> {
   const options = { location: vscode.ProgressLocation.Notification, title: "Installing slm-lsp", cancellable: true };
   return vscode.window.withProgress(options, async (progress, token) => {
     try {
-      await installInto(environment, log, (message) => progress.report({ message }), token);
+      await installInto(environment, bundled, log, (message) => progress.report({ message }), token);
       return true;
     } catch (error) {
       if (!token.isCancellationRequested) {
@@ -46,12 +46,13 @@ async function offerLog(message: string, log: vscode.LogOutputChannel): Promise<
 
 async function installInto(
   environment: string,
+  bundled: string,
   log: vscode.LogOutputChannel,
   report: (message: string) => void,
   token: vscode.CancellationToken,
 ): Promise<void> {
   const settings = vscode.workspace.getConfiguration("slm-lsp");
-  const requirement = settings.get<string>("package") || "slm-lsp";
+  const requirement = settings.get<string>("package") || bundled;
   report("looking for Python");
   const python = await findPython(settings.get<string>("python") ?? "", token);
   fs.mkdirSync(path.dirname(environment), { recursive: true });

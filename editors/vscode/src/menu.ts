@@ -18,8 +18,8 @@ interface Model {
   name: string;
   title?: string;
   licence?: string;
-  in_use?: boolean | string | null;
-  quantizations?: { name: string; size_bytes?: number; state?: string }[];
+  in_use?: boolean;
+  quantizations?: { name: string; size_bytes?: number; state?: string; in_use?: boolean }[];
 }
 
 interface Why {
@@ -88,12 +88,11 @@ export async function chooseModel(session: Session): Promise<void> {
 }
 
 function entriesOf(session: Session, model: Model): Entry[] {
-  const quantizations = model.quantizations?.length ? model.quantizations : [{ name: "" }];
-  return quantizations.map((each) => {
-    const used = model.in_use === true || (!!each.name && model.in_use === each.name);
+  const quantizations = model.quantizations?.length ? model.quantizations : [{ name: "", in_use: model.in_use }];
+  return quantizations.map((each: NonNullable<Model["quantizations"]>[number]) => {
     const size = each.size_bytes ? `${Math.round(each.size_bytes / 1e6)} MB` : "";
     return {
-      label: `${used ? "$(check) " : ""}${model.name} ${each.name}`.trim(),
+      label: `${each.in_use ? "$(check) " : ""}${model.name} ${each.name}`.trim(),
       description: [size, each.state, model.licence].filter(Boolean).join(", "),
       detail: model.title,
       run: () => session.command("slm-lsp.use", ...[model.name, each.name].filter(Boolean)),

@@ -13,7 +13,7 @@ function watchFrames() {
   // The lines behind the first stand before it in the document, so by where they are on the screen.
   const place = (element) => ({ text: element.textContent, ...element.getBoundingClientRect().toJSON() });
   window.ghostText = () =>
-    [...document.querySelectorAll(".ghost-text, .ghost-text-decoration")]
+    [...document.querySelectorAll(".ghost-text, .ghost-text-decoration, .ghost-text-decoration-preview")]
       .map(place)
       .sort((a, b) => a.top - b.top || a.left - b.left)
       .map((each) => each.text)
@@ -31,6 +31,7 @@ function watchFrames() {
 async function main() {
   const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox", "--disable-gpu"] });
   const page = await browser.newPage({ viewport: { width: 1000, height: 560 } });
+  page.setDefaultTimeout(240_000);
   await page.addInitScript(watchFrames);
   const commands = {
     open: ({ url }) => page.goto(url, { waitUntil: "domcontentloaded" }).then(() => null),
@@ -39,7 +40,7 @@ async function main() {
     wait: ({ selector, patience_ms }) => page.waitForSelector(selector, { timeout: patience_ms }).then(() => true),
     click: ({ selector, patience_ms }) => page.locator(selector).first().click({ timeout: patience_ms }),
     evaluate: ({ script }) => page.evaluate(script),
-    screenshot: ({ path, clip }) => page.screenshot({ path, clip }).then(() => path),
+    screenshot: ({ path, clip }) => page.screenshot({ path, clip, animations: "disabled" }).then(() => path),
   };
   const lines = readline.createInterface({ input: process.stdin });
   process.stdout.write('{"ready": true}\n');
