@@ -302,7 +302,7 @@ def start_remote(config: Config, on_state: OnState, on_progress: Report) -> Engi
         launcher = Launcher(place, command(daemon_arguments(config)), log_path())
     except RendezvousError as error:
         return Unreachable(str(error), on_state)
-    engine = DaemonEngine(launcher, key(config), on_state, on_progress)
+    engine = DaemonEngine(launcher, lambda: key(config), on_state, on_progress)
     engine.start()
     return engine
 
@@ -335,6 +335,8 @@ def run_daemon(config: Config) -> int:
     from slm_lsp.engine.host import run
     from slm_lsp.engine.rendezvous import Place, runtime_directory
 
+    # Whatever is written, by whichever part, is this user's alone.
+    os.umask(0o077)
     place = Place.of(runtime_directory(), *identity(config))
     return run(
         place,
