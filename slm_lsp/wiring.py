@@ -320,6 +320,9 @@ class Unreachable:
     async def generate(self, request: GenerationRequest) -> Generation:
         raise EngineUnavailable(self.failure)
 
+    def wanted(self) -> None:
+        pass
+
     def abandon(self, owner: str) -> None:
         pass
 

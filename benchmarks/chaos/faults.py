@@ -169,18 +169,18 @@ async def disk_full(scene: Scene, session: Session, rng: random.Random) -> Seen:
     resource.prlimit(session.client.process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
         # `starts` is the scene's own file, and on the same disk.
-        (pid,) = [each.pid for each in scene.daemons()]
+        [pid] = [each.pid for each in scene.daemons()]
         send(pid, signal.SIGKILL)
         saw = await what_became_of(session.ask())
         took_ms = await session.good()
     finally:
         resource.prlimit(session.client.process.pid, resource.RLIMIT_FSIZE, limits)
-    (daemon,) = scene.daemons()
+    [daemon] = scene.daemons()
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, limits)
     return Seen(took_ms, f"{saw}; completions while the disk is full")
 
 
-@fault("runtime folder read-only, daemon KILL")
+@fault("runtime folder in the way, daemon KILL")
 async def cannot_start(scene: Scene, session: Session, rng: random.Random) -> Seen:
     """The daemon cannot be started at all for so long that it is given up."""
     runtime = scene.socket().parent
@@ -254,17 +254,15 @@ async def clock(scene: Scene, session: Session, rng: random.Random) -> Seen:
     return Seen(await session.good(), "nothing")
 
 
-@fault("no memory for a while")
+@fault("no memory for the daemon for a while")
 async def no_memory(scene: Scene, session: Session, rng: random.Random) -> Seen:
-    """Nothing more can be mapped, neither by the daemon nor by the server."""
-    pids = (scene.daemon(), session.client.process.pid)
-    for pid in pids:
-        resource.prlimit(pid, resource.RLIMIT_AS, (psutil.Process(pid).memory_info().vms, -1))
+    """Nothing more can be mapped by the daemon."""
+    pid = scene.daemon()
+    resource.prlimit(pid, resource.RLIMIT_AS, (psutil.Process(pid).memory_info().vms, -1))
     asked = [session.ask() for _ in range(5)]
     await asyncio.sleep(rng.uniform(0.0, MAX_FAULT_S))
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
     took_ms = await session.good()
     became = [await what_became_of(each) for each in asked]
     return Seen(took_ms, f"{became[-1]} at the last of 5 requests")

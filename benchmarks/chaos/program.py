@@ -17,6 +17,7 @@ Threads: as in the real program.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
 import sys
@@ -79,7 +80,7 @@ def load_decoder(config: object, report: object) -> object:
     from slm_lsp.types import Segment
 
     assert isinstance(config, Config)
-    with (folder() / "starts").open("a") as starts:
+    with contextlib.suppress(OSError), (folder() / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     wait_at("loading")
     path = Path(config.model)

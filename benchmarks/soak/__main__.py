@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from benchmarks.soak.typist import Counts, Typist
 from slm_lsp import __version__
 
 N_SAMPLES = 300
-RESTART_EVERY = 1500
+RESTART_EVERY = 1000
 MIN_SAMPLE_S = 0.2
 
 
@@ -57,12 +58,16 @@ def sample(counts: Counts, typists: Sequence[Typist], daemon: int) -> dict[str, 
 
 
 async def watch(
-    counts: Counts, typists: Sequence[Typist], scene: Scene, n_requests: int
+    counts: Counts,
+    typists: Sequence[Typist],
+    scene: Scene,
+    n_requests: int,
+    over: Callable[[], bool],
 ) -> list[dict[str, float]]:
-    """Samples, evenly over the requests, until all are made."""
+    """Samples, evenly over the requests, until it is over."""
     found: list[dict[str, float]] = []
     step, due = max(1, n_requests // N_SAMPLES), 0
-    while counts.n_requests < n_requests:
+    while not over():
         daemons = scene.daemons()
         if counts.n_requests >= due and daemons:
             found.append(sample(counts, typists, daemons[0].pid))
@@ -76,11 +81,22 @@ def command_and_settings(scene: Scene, model: str) -> tuple[list[str], dict[str,
     if model:
         named = "" if model == "default" else model
         return [sys.executable, "-m", "slm_lsp", "serve"], {"model": named} if named else {}
-    return scene.command("serve"), {"model": str(scene.model)}
+    # Short prompts, as the scripted decoder's tokens are letters, each of them an object.
+    return scene.command("serve"), {"model": str(scene.model), "prompt_tokens": 192}
 
 
-async def soak(n_requests: int, n_servers: int, model: str = "") -> dict[str, Any]:
+async def soak(
+    n_requests: int,
+    n_servers: int,
+    model: str = "",
+    rest_file: Path | None = None,
+    minutes: float = math.inf,
+) -> dict[str, Any]:
     """Run; the figures."""
+
+    def rests() -> bool:
+        return rest_file is not None and rest_file.exists()
+
     counts, began_s = Counts(), time.monotonic()
     async with Scene({"SLM_LSP_CACHE_DIR": model_cache()} if model else None) as scene:
         command, settings = command_and_settings(scene, model)
@@ -88,6 +104,7 @@ async def soak(n_requests: int, n_servers: int, model: str = "") -> dict[str, An
             Typist(
                 *(n, command, scene.env, settings, sources(), counts),
                 restart_every=RESTART_EVERY * (n % 2),
+                rests=rests,
             )
             for n in range(n_servers)
         ]
@@ -95,10 +112,11 @@ async def soak(n_requests: int, n_servers: int, model: str = "") -> dict[str, An
             await each.begin()
 
         def over() -> bool:
-            return counts.n_requests >= n_requests
+            is_late = time.monotonic() - began_s > minutes * 60.0
+            return counts.n_requests >= n_requests or is_late
 
         samples, *_ = await asyncio.gather(
-            watch(counts, typists, scene, n_requests),
+            watch(counts, typists, scene, n_requests, over),
             *(each.type_until(over) for each in typists),
         )
         for each in typists:
@@ -131,13 +149,19 @@ def main() -> int:
     """Read the options and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, too")
     parser.add_argument("--servers", type=int, default=8)
     parser.add_argument(
         "--model", default="", help="a real model (`default`: the default one); none: scripted"
     )
     parser.add_argument("--json", type=Path, help="write the result here; a plot is put beside it")
+    parser.add_argument("--rest-while", type=Path, metavar="FILE", help="where it exists, wait")
     options = parser.parse_args()
-    result = asyncio.run(soak(options.requests, options.servers, options.model))
+    given = (
+        *(options.requests, options.servers, options.model),
+        *(options.rest_while, options.minutes),
+    )
+    result = asyncio.run(soak(*given))
     told = {
         "benchmark": "soak",
         "version": __version__,

@@ -57,8 +57,9 @@ class Typist:
         texts: Mapping[str, str],
         counts: Counts,
         restart_every: int = 0,
+        rests: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.number = number
+        self.number, self._rests = number, rests
         self._command, self._env, self._settings = list(command), env, settings
         self._texts, self._counts = texts, counts
         self._restart_every, self._n_here = restart_every, 0
@@ -94,7 +95,7 @@ class Typist:
         assert not client.n_stray
 
     async def type_until(self, over: Callable[[], bool]) -> None:
-        """Type session after session."""
+        """Type session after session. `rests` says when to do nothing."""
         n = 0
         while not over():
             session = make_session(self._texts, SEED + self.number, n)
@@ -107,6 +108,8 @@ class Typist:
         for event in session.events:
             if over():
                 break
+            while self._rests():
+                await asyncio.sleep(PAUSE_S)
             if self._restart_every and self._n_here >= self._restart_every:
                 await self.end()
                 await self.begin()

@@ -48,7 +48,7 @@ from slm_lsp.types import EngineState, GenerationRequest
 log = logging.getLogger(__name__)
 
 HELLO_PATIENCE_S = 5.0
-# Whoever started it needs this long to connect and hear that the model is broken.
+# Whoever started it needs this long to connect and hear that the model is broken, if nobody has.
 FAILED_LINGER_S = 5.0
 # A native step that has not ended after this many looks never will.
 WATCH_INTERVAL_S = 5.0
@@ -154,8 +154,8 @@ class Daemon:
         self._tell(self._state())
         if self._engine.state is EngineState.FAILED:
             # Not kept: what failed may work for one who asks later. Those who ask now are told.
-            reason = "the model could not be loaded"
-            self._loop.call_later(FAILED_LINGER_S, self.stop, reason)
+            self._retiring = "the model could not be loaded"
+            self._loop.call_later(FAILED_LINGER_S, self.stop, self._retiring)
 
     def _state(self) -> State:
         engine = self._engine

@@ -94,6 +94,11 @@ class DaemonEngine:
     def info(self) -> ModelInfo | None:
         return self._info
 
+    def wanted(self) -> None:
+        """See Engine. Also called for each request that comes all the same."""
+        if self._asleep or self._gave_up_s is not None:
+            self._wanted.set()
+
     def abandon(self, owner: str) -> None:
         """See Engine. A daemon that is not there holds nothing, or finds out by itself."""
         link = self._link
@@ -136,8 +141,7 @@ class DaemonEngine:
         """See Engine."""
         request.cancel.raise_if_cancelled()
         link = self._link
-        if self._asleep or self._gave_up_s is not None:
-            self._wanted.set()
+        self.wanted()
         if self._asleep:
             self._become(EngineState.LOADING)
         if link is None or self._state is not EngineState.READY:
@@ -285,6 +289,9 @@ class DaemonEngine:
             self._become(EngineState.READY)
         elif told.state is EngineState.FAILED:
             self._give_up(told.failure or "the model could not be loaded", RELOAD_S)
+            # It has no more to say, and is in the way of one that may load.
+            if self._link is not None:
+                self._link.close()
         elif told.state is EngineState.CLOSED and self._gave_up_s is None:
             # It ended in order. READY, as the next request starts it again.
             self._asleep = self._state is EngineState.READY
