@@ -21,16 +21,20 @@ from ready_scene import ready
 
 from slm_lsp import __version__
 from slm_lsp.engine import wire
+from slm_lsp.engine.launch import connect
 from slm_lsp.engine.rendezvous import Place
 from slm_lsp.ready import client, meeting
 
 NOBODY = 65534
 REFUSED, DROPPED, SERVED = 0, 1, 2
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.getuid() != 0,
-    reason="only root can be another user; run the tests as root to see it",
-)
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.getuid() != 0,
+        reason="only root can be another user; run the tests as root to see it",
+    ),
+]
 
 
 def as_nobody(call: Callable[[], int]) -> int:
@@ -74,8 +78,10 @@ def place() -> Iterator[Place]:
         with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as daemon:
             try:
                 until_s = time.monotonic() + PATIENCE_S
-                while not place.pid_file.exists() and time.monotonic() < until_s:
+                while (found := connect(place)) is None and time.monotonic() < until_s:
                     time.sleep(0.01)
+                assert found is not None
+                found[0].close()
                 yield place
             finally:
                 daemon.kill()
