@@ -284,7 +284,7 @@ async def test_a_failed_load_ends_the_daemon_and_is_not_tried_again(
         assert await client.next_state() is EngineState.FAILED
         assert client.failure == "the file is broken"
         await finished(daemon)
-        while client._link is not None:
+        while client._link is not None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         # Nobody launches another, be it that somebody asks.
         monkeypatch.setattr(remote, "AGAIN_S", 0.0)

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
+
 from benchmarks.chaos import program
 from benchmarks.chaos.scene import Scene, Session, until
 from benchmarks.latency import processes
@@ -35,7 +36,8 @@ _path = os.environ["SLM_TEST_SOCKETS"]
 def _note(event, arguments):
     if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"):
         file = os.open(_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(file, f"{event} {arguments[-1 if event != 'socket.getaddrinfo' else 0]!r}\\n".encode())
+        where = arguments[0] if event == "socket.getaddrinfo" else arguments[-1]
+        os.write(file, f"{event} {where!r}\\n".encode())
         os.close(file)
 
 sys.addaudithook(_note)

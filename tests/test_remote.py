@@ -292,28 +292,27 @@ async def test_a_socket_that_was_deleted_is_made_anew(place: Place) -> None:
 async def test_a_daemon_whose_folder_was_cleared_leaves_the_place_to_another(
     place: Place,
 ) -> None:
-    async with Client(place) as second:
-        async with Client(place) as first:
-            await first.ready()
-            await second.ready()
-            second.close()
-            place.socket_path.unlink()
-            (place.directory / f"{place.name}.lock").unlink()
-            async with Client(place) as third:
-                await third.ready()
-                assert (await first.generate(asked())).text == "said"
-                old, new = starts(place)
-                first.close()
-                async with asyncio.timeout(PATIENCE_S):
-                    while third._launcher.ended(old) is None:  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
-                # The socket that is there is not its own.
-                assert place.written_pid() == new
-                assert (await third.generate(asked())).text == "said"
-                reached = launch.connect(place)
-                assert reached is not None
-                reached[0].close()
-                assert reached[1].pid == new
+    async with Client(place) as second, Client(place) as first:
+        await first.ready()
+        await second.ready()
+        second.close()
+        place.socket_path.unlink()
+        (place.directory / f"{place.name}.lock").unlink()
+        async with Client(place) as third:
+            await third.ready()
+            assert (await first.generate(asked())).text == "said"
+            old, new = starts(place)
+            first.close()
+            async with asyncio.timeout(PATIENCE_S):
+                while third._launcher.ended(old) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            # The socket that is there is not its own.
+            assert place.written_pid() == new
+            assert (await third.generate(asked())).text == "said"
+            reached = launch.connect(place)
+            assert reached is not None
+            reached[0].close()
+            assert reached[1].pid == new
 
 
 async def test_an_idle_daemon_is_started_again_by_the_next_request(place: Place) -> None:

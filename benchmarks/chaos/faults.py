@@ -32,6 +32,7 @@ from benchmarks.latency.client import RequestFailed, ServerEnded
 YEAR_S = 365 * 24 * 3600
 N_STORM = 20
 N_UNREAD = 3000
+STORM = "20 editors at once"
 # Longer than a user looks at a suggestion; a fault lasts so long at the most.
 MAX_FAULT_S = 0.3
 EDITOR = Path(__file__).with_name("dying_editor.py")
@@ -268,7 +269,7 @@ async def no_memory(scene: Scene, session: Session, rng: random.Random) -> Seen:
     return Seen(took_ms, f"{became[-1]} at the last of 5 requests")
 
 
-@fault("20 editors at once")
+@fault(STORM)
 async def storm(scene: Scene, session: Session, rng: random.Random) -> Seen:
     """No daemon runs; one is started."""
     send(scene.daemon(), signal.SIGKILL)
@@ -327,9 +328,7 @@ async def slow_reader(scene: Scene, session: Session, rng: random.Random) -> See
     transport = other.client.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
     transport.pause_reading()
     params = {"command": "slm-lsp.stats", "arguments": []}
-    asked = [
-        other.client.request("workspace/executeCommand", params)[1] for _ in range(N_UNREAD)
-    ]
+    asked = [other.client.request("workspace/executeCommand", params)[1] for _ in range(N_UNREAD)]
     await asyncio.sleep(rng.uniform(0.0, MAX_FAULT_S))
     others_ms = await session.good()
     transport.resume_reading()

@@ -123,7 +123,7 @@ def _break_answers() -> None:
         else:
             send(connection, message)
 
-    Connection.send = half  # type: ignore[method-assign]
+    Connection.send = half  # type: ignore[method-assign,assignment]
 
 
 def _break_clock() -> None:

@@ -47,7 +47,7 @@ async def until(true: Callable[[], bool], what: str = "it") -> None:
     """Wait until it is so."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not true():
+            while not true():  # noqa: ASYNC110
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         raise TimeoutError(f"{what} did not come about in {PATIENCE_S:.0f} s") from None
@@ -122,7 +122,7 @@ class Session:
         """Ask until the model's text comes; how many milliseconds that takes."""
         began_s = time.monotonic()
         async with asyncio.timeout(patience_s):
-            while not is_good(await self.ask()):
+            while not is_good(await self.ask()):  # noqa: ASYNC110
                 await asyncio.sleep(ASK_EVERY_S)
         return (time.monotonic() - began_s) * 1e3
 

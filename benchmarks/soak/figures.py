@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.latency.quantiles import quantile, rounded
 
 FILLING_SHARE = 0.2
-KINDS = ("server_rss_mb", "daemon_rss_mb", "server_fds", "daemon_fds", "server_threads")
-KINDS += ("daemon_threads",)
+OF_SERVERS = ("server_rss_mb", "server_fds", "server_threads")
+KINDS = (*OF_SERVERS, "daemon_rss_mb", "daemon_fds", "daemon_threads")
 
 Sample = Mapping[str, float]
 

@@ -46,7 +46,8 @@ class Counts:
 
 
 class Typist:
-    """See the module. `restart_every` requests its server is ended and another begun; 0: never."""
+    """See the module. `restart_every` requests its server is ended and another begun; 0: never.
+    While `rests` says so it does nothing."""
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class Typist:
         assert not client.n_stray
 
     async def type_until(self, over: Callable[[], bool]) -> None:
-        """Type session after session. `rests` says when to do nothing."""
+        """Type session after session."""
         n = 0
         while not over():
             session = make_session(self._texts, SEED + self.number, n)
@@ -108,7 +109,7 @@ class Typist:
         for event in session.events:
             if over():
                 break
-            while self._rests():
+            while self._rests():  # noqa: ASYNC110
                 await asyncio.sleep(PAUSE_S)
             if self._restart_every and self._n_here >= self._restart_every:
                 await self.end()

@@ -81,7 +81,8 @@ class Keeper:
 
     def __init__(self, place: Place, daemon: Daemon) -> None:
         self._place, self._daemon = place, daemon
-        self._lock, self._socket = place.lock_number(), None
+        self._lock = place.lock_number()
+        self._socket: int | None = None
 
     def listen(self) -> socket.socket:
         """See Place."""

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
@@ -136,7 +136,7 @@ def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
 
     # Whoever reads no more may keep stdin open, and the thread that reads it cannot be woken.
     answers = Answers(_protocol_stdout(), lambda: os._exit(end()[0]))
-    server.start_io(stdin=sys.stdin.buffer, stdout=answers)
+    server.start_io(stdin=sys.stdin.buffer, stdout=cast("BinaryIO", answers))
     status, ended = end()
     if not ended:
         # Ending Python under a thread that is in native code may abort the process.

@@ -8,6 +8,7 @@ Threads: the event loop; servers and daemon are processes.
 from __future__ import annotations
 
 import pytest
+
 from benchmarks.soak import __main__ as subject
 from benchmarks.soak.figures import KINDS, slope, tenths, verdict
 
