@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import random
 import sys
@@ -49,6 +50,8 @@ async def tries(name: str, n_tries: int, rng: random.Random) -> dict[str, Any]:
         "failures": len(troubles),
         "recovery_p50_ms": rounded(quantile(times, 0.5)),
         "recovery_max_ms": rounded(max(times, default=None)),
+        # Most of a recovery is the start of Python, which other work on the machine delays.
+        "load_average": round(os.getloadavg()[0], 1),
         "saw": sorted({each.saw for each in seen})[:6],
         "troubles": troubles[:6],
     }
