@@ -29,8 +29,9 @@ def test_parsing_again_and_again_takes_no_memory() -> None:
         grown, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Of the last text there is one copy or two; with the pieces kept it would be one of each.
-    assert grown < N_PARSES * len(LINE) * 1000 / 10
+    # With the pieces kept it would be all of it. The binding also keeps what it gives to the
+    # callback that may end a parse: some 50 bytes a call.
+    assert grown < N_PARSES * len(LINE) * 1000 / 2
 
 
 @pytest.mark.parametrize(
