@@ -92,7 +92,7 @@ class Keeper:
 
     async def look(self) -> None:
         """Until the place is lost, see to it that the socket can be found."""
-        while self._lock == self._place.lock_number():
+        while self._lock is not None and self._lock == self._place.lock_number():
             if self._socket != self._place.number():
                 log.warning("the socket was deleted, and is made anew")
                 with contextlib.suppress(OSError):
