@@ -302,7 +302,7 @@ def start_remote(config: Config, on_state: OnState, on_progress: Report) -> Engi
         launcher = Launcher(place, command(daemon_arguments(config)), log_path())
     except RendezvousError as error:
         return Unreachable(str(error), on_state)
-    engine = DaemonEngine(launcher, key(config), on_state, on_progress)
+    engine = DaemonEngine(launcher, lambda: key(config), on_state, on_progress)
     engine.start()
     return engine
 
@@ -320,6 +320,9 @@ class Unreachable:
     async def generate(self, request: GenerationRequest) -> Generation:
         raise EngineUnavailable(self.failure)
 
+    def wanted(self) -> None:
+        pass
+
     def abandon(self, owner: str) -> None:
         pass
 
@@ -335,6 +338,8 @@ def run_daemon(config: Config) -> int:
     from slm_lsp.engine.host import run
     from slm_lsp.engine.rendezvous import Place, runtime_directory
 
+    # Whatever is written, by whichever part, is this user's alone.
+    os.umask(0o077)
     place = Place.of(runtime_directory(), *identity(config))
     return run(
         place,

@@ -118,7 +118,7 @@ class Client(DaemonEngine):
         self.progress: list[str] = []
         super().__init__(
             Launcher(place, argv, self.log, reader),
-            key,
+            lambda: key,
             self.states.put_nowait,
             lambda text, done: self.progress.append(f"{text} {done}"),
         )

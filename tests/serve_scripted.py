@@ -75,6 +75,9 @@ class ScriptedEngine:
         ]
         return max(found, default=(0, ""))[1]
 
+    def wanted(self) -> None:
+        pass
+
     def abandon(self, owner: str) -> None:
         pass
 

@@ -28,7 +28,7 @@ from daemon_scene import (
 from slm_lsp import __version__, control
 from slm_lsp.deadline import Cancelled
 from slm_lsp.engine import daemon as subject
-from slm_lsp.engine import wire
+from slm_lsp.engine import remote, wire
 from slm_lsp.engine.base import EngineStats, EngineUnavailable, PromptError, Superseded
 from slm_lsp.engine.fake import FakeDecoder, FakeEngine
 from slm_lsp.engine.launch import connect
@@ -284,8 +284,16 @@ async def test_a_failed_load_ends_the_daemon_and_is_not_tried_again(
         assert await client.next_state() is EngineState.FAILED
         assert client.failure == "the file is broken"
         await finished(daemon)
-        assert client._task is not None
-        await asyncio.wait_for(client._task, PATIENCE_S)
+        while client._link is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        # Nobody launches another, be it that somebody asks.
+        monkeypatch.setattr(remote, "AGAIN_S", 0.0)
+        for _ in range(10):
+            with pytest.raises(EngineUnavailable, match="the file is broken"):
+                await client.generate(asked())
+            await asyncio.sleep(0)
+        assert client._link is None
+        assert not client.log.exists()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from editor import URI
@@ -43,6 +44,20 @@ async def test_a_client_that_is_gone() -> None:
         await editor.open("x = (")
         editor.expected_exit = 1
         editor.hang_up()
+        await editor.ended()
+    assert editor.stderr == ""
+
+
+async def test_a_client_that_reads_no_more() -> None:
+    """Its end of stdout is closed, and that of stdin is not."""
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start()
+        transport: Any = editor._process._transport  # type: ignore[attr-defined]
+        transport.get_pipe_transport(1).close()
+        editor.expected_exit = 1
+        message = editor.inline_message(await editor.open("x = ("))
+        await editor.send(message)
+        del editor._answers[message["id"]]
         await editor.ended()
     assert editor.stderr == ""
 

@@ -27,7 +27,6 @@ from editor import CURSOR
 from fake_editor import FakeEditor, OnProgress, OnState
 from pipe_editor import PipeEditor
 
-from slm_lsp import cli
 from slm_lsp.config import Config
 from slm_lsp.engine import launch, link, remote
 from slm_lsp.engine.base import Engine, EngineStats, EngineUnavailable
@@ -181,7 +180,9 @@ async def test_a_stale_socket_is_no_obstacle(place: Place) -> None:
         assert (await client.generate(asked())).text == "said"
 
 
-async def test_a_model_that_cannot_be_loaded_is_not_tried_again(place: Place) -> None:
+async def test_a_model_that_cannot_be_loaded_is_not_tried_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Client(place, "broken") as client:
         assert await client.next_state() is EngineState.FAILED
         assert client.failure == "the model is broken"
@@ -189,8 +190,11 @@ async def test_a_model_that_cannot_be_loaded_is_not_tried_again(place: Place) ->
         with pytest.raises(EngineUnavailable, match="the model is broken"):
             await client.generate(asked())
         await until_gone(place)
-        assert client._task is not None
-        await asyncio.wait_for(client._task, PATIENCE_S)
+        monkeypatch.setattr(remote, "AGAIN_S", 0.0)
+        for _ in range(10):
+            with pytest.raises(EngineUnavailable, match="the model is broken"):
+                await client.generate(asked())
+            await asyncio.sleep(0)
         assert len(starts(place)) == 1
     # Who asks later, asks anew.
     async with Client(place) as client:
@@ -214,6 +218,100 @@ async def test_a_program_that_is_not_there(place: Place, monkeypatch: pytest.Mon
     async with client:
         assert await client.next_state() is EngineState.FAILED
         assert "cannot be started" in (client.failure or "")
+
+
+async def asks_until_ready(client: Client) -> None:
+    """Ask as a user types, until the engine is ready again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while client.state is not EngineState.READY:
+            with contextlib.suppress(EngineUnavailable):
+                await client.generate(asked())
+            await asyncio.sleep(0.01)
+
+
+async def test_what_could_not_be_started_is_tried_again_for_a_request(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(remote, "AGAIN_S", 0.01)
+    client = Client(place)
+    python, client._launcher._argv[0] = client._launcher._argv[0], "/no/such/python"
+    async with client:
+        assert await client.next_state() is EngineState.FAILED
+        client._launcher._argv[0] = python
+        await asks_until_ready(client)
+        assert (await client.generate(asked())).text == "said"
+        # Of the trouble the user was told once.
+        assert [client.states.get_nowait()] == [EngineState.READY]
+        assert client.states.empty()
+
+
+async def test_a_model_file_that_was_replaced_is_what_the_next_daemon_is_asked_for(
+    place: Place,
+) -> None:
+    keys = ["k"]
+    async with Client(place) as client:
+        client._key = lambda: keys[0]
+        await client.ready()
+        # The next daemon looks at the file as it is then.
+        keys[0] = client._launcher._argv[-3] = "new"
+        os.kill(starts(place)[0], signal.SIGKILL)
+        await client.ready()
+        assert (await client.generate(asked())).text == "said"
+        assert len(starts(place)) == 2
+
+
+async def test_a_model_that_did_not_load_is_tried_again_once_its_file_is_another(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "AGAIN_S", 0.01)
+    keys = ["k"]
+    client = Client(place, "broken")
+    client._key = lambda: keys[0]
+    async with client:
+        assert await client.next_state() is EngineState.FAILED
+        keys[0] = client._launcher._argv[-3] = "mended"
+        client._launcher._argv[-1] = "ready"
+        await asks_until_ready(client)
+        assert (await client.generate(asked())).text == "said"
+        assert len(starts(place)) == 2
+
+
+async def test_a_socket_that_was_deleted_is_made_anew(place: Place) -> None:
+    async with Client(place) as first:
+        await first.ready()
+        place.socket_path.unlink()
+        async with Client(place) as second:
+            await second.ready()
+            assert (await second.generate(asked())).text == "said"
+        assert (await first.generate(asked())).text == "said"
+        assert len(starts(place)) == 1
+
+
+async def test_a_daemon_whose_folder_was_cleared_leaves_the_place_to_another(
+    place: Place,
+) -> None:
+    async with Client(place) as second, Client(place) as first:
+        await first.ready()
+        await second.ready()
+        second.close()
+        place.socket_path.unlink()
+        (place.directory / f"{place.name}.lock").unlink()
+        async with Client(place) as third:
+            await third.ready()
+            assert (await first.generate(asked())).text == "said"
+            old, new = starts(place)
+            first.close()
+            async with asyncio.timeout(PATIENCE_S):
+                while third._launcher.ended(old) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            # The socket that is there is not its own.
+            assert place.written_pid() == new
+            assert (await third.generate(asked())).text == "said"
+            reached = launch.connect(place)
+            assert reached is not None
+            reached[0].close()
+            assert reached[1].pid == new
 
 
 async def test_an_idle_daemon_is_started_again_by_the_next_request(place: Place) -> None:
@@ -258,7 +356,7 @@ def test_the_real_program_is_found_from_any_folder(
 
 
 async def test_serve_starts_the_real_daemon_and_tells_what_it_says(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with short_directory() as home:
         for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
@@ -267,15 +365,13 @@ async def test_serve_starts_the_real_daemon_and_tells_what_it_says(
             await editor.start()
             shown = await editor.take("window/showMessage")
             assert "there is no model 'nosuch'" in shown["message"]
-            [socket_path] = runtime_directory().glob("*.sock")
-            place = Place(runtime_directory(), socket_path.stem)
-            assert await asyncio.to_thread(cli.run, ["daemon", "status"]) == 0
-            assert "no model yet, failed, version" in capsys.readouterr().out
-            assert await asyncio.to_thread(cli.run, ["daemon", "stop"]) == 0
-            await until_gone(place)
+            # It has told all that asked, and does not stay.
+            async with asyncio.timeout(PATIENCE_S):
+                while list(runtime_directory().glob("*.sock")):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         log = (home / "slm-lsp" / "daemon.log").read_text()
         assert "listens at" in log
-        assert "stopped" in log
+        assert "the daemon ends: the model could not be loaded" in log
 
 
 async def test_a_session_does_not_know_where_its_engine_is(place: Place) -> None:

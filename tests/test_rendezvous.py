@@ -5,6 +5,7 @@ Invariant: only directories of the test's own are touched.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -114,6 +115,21 @@ def test_the_socket_is_this_users_alone_and_replaces_a_stale_one(base: Path) -> 
         assert place.written_pid() == os.getpid()
     place.pid_file.write_text("many")
     assert place.written_pid() is None
+
+
+def test_a_full_disk_is_no_reason_not_to_listen(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = Place(base, "d")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        sock = place.listen()
+    with sock:
+        assert place.written_pid() is None
+        assert place.number() is not None
 
 
 def test_the_kernel_names_the_peer() -> None:

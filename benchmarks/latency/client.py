@@ -14,7 +14,7 @@ import asyncio
 import json
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 END_PATIENCE_S = 10.0
 
@@ -32,11 +32,16 @@ class RequestFailed(Exception):
 class LspClient:
     """See the module."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        stderr: int | IO[bytes] = DEVNULL,
+    ) -> None:
         self.capabilities: Json = {}
         self.encoding = "utf-16"
         self._command = command
-        self._env = env
+        self._env, self._stderr = env, stderr
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -49,7 +54,7 @@ class LspClient:
     async def start(self, params: Mapping[str, Any]) -> Json:
         """Start the server and initialize it; returns its answer."""
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=self._env
+            *self._command, stdin=PIPE, stdout=PIPE, stderr=self._stderr, env=self._env
         )
         self._reader = asyncio.create_task(self._read())
         result: Json = await self.call("initialize", params)

@@ -220,6 +220,7 @@ class Completer:
     def _unready(self) -> Outcome | None:
         """Why the engine cannot be asked, if it cannot."""
         if self.engine.info is None or self.engine.state is not EngineState.READY:
+            self.engine.wanted()
             return self._unavailable(self.engine.failure or "")
         return None
 

@@ -20,10 +20,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from slm_lsp.context.foreign import without_magic
 from slm_lsp.context.languages import Language, language_of
+from slm_lsp.context.pieces import Pieces
 from slm_lsp.text.common import common_prefix, common_suffix
 from slm_lsp.types import DocumentSnapshot
 
@@ -42,7 +43,7 @@ MAX_REPORTS = 10_000
 HURRIED_REPORTS = 60
 # States of a query that are followed at once; the oldest are given up beyond.
 MAX_QUERY_STATES = 4_096
-_CHUNK_BYTES = 16_384
+_PIECES = Pieces()
 # Parsers that are kept with what their ended parses left behind.
 _MAX_ENDED = 4
 _BINARY_HEAD = 8_000
@@ -331,7 +332,7 @@ def _run(
     reports = 0
 
     def read(at: int, _point: object) -> bytes:
-        return source[at : at + _CHUNK_BYTES]
+        return cast("bytes", _PIECES.at(source, at))  # any buffer will do
 
     def ended(_at: int, _has_error: bool) -> bool:
         nonlocal reports

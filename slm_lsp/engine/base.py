@@ -93,6 +93,10 @@ class Engine(Protocol):
         the model cannot take raises `PromptError`.
         """
 
+    def wanted(self) -> None:
+        """A request could not be made, as the engine is not ready: one that has given up may try
+        again. Returns at once."""
+
     def abandon(self, owner: str) -> None:
         """A document is closed, or a client has left: `owner`'s KV sequences, `owner`, `owner#…`
         and `owner/…`, are whoever's prompt begins like them. Returns at once."""

@@ -48,7 +48,7 @@ from slm_lsp.types import EngineState, GenerationRequest
 log = logging.getLogger(__name__)
 
 HELLO_PATIENCE_S = 5.0
-# Whoever started it needs this long to connect and hear that the model is broken.
+# Whoever started it needs this long to connect and hear that the model is broken, if nobody has.
 FAILED_LINGER_S = 5.0
 # A native step that has not ended after this many looks never will.
 WATCH_INTERVAL_S = 5.0
@@ -67,12 +67,13 @@ class Daemon:
         self._idle_s = idle_s
         self._peer_of = peer_of
         self._engine: Engine
+        self._server: asyncio.Server
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._numbers = itertools.count(1)
         self._empty = asyncio.Event()
         self._empty.set()
-        self._retiring = False
+        self._retiring = ""
         self._used_at_s = self._loop.time()
         self._ending = "stopped"
 
@@ -81,12 +82,12 @@ class Daemon:
     async def serve(self, sock: socket.socket, engine: Engine) -> None:
         """Serve on a listening socket until the daemon is to end."""
         self._engine = engine
+        self._server = await asyncio.start_unix_server(self._connected, sock=sock)
         watches = [asyncio.create_task(each) for each in (self._watch_idle(), self._watch_steps())]
-        server = await asyncio.start_unix_server(self._connected, sock=sock)
         try:
             await self.stopped.wait()
         finally:
-            server.close()
+            self._server.close()
             for watch in watches:
                 watch.cancel()
             self._tell(State(EngineState.CLOSED, failure=self._ending))
@@ -95,6 +96,12 @@ class Daemon:
             # Lets the transports write what is left and close.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), HELLO_PATIENCE_S)
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Take clients from another listening socket; those that are connected stay."""
+        before = self._server
+        self._server = await asyncio.start_unix_server(self._connected, sock=sock)
+        before.close()
 
     def stop(self, reason: str) -> None:
         """End; clients are told why."""
@@ -147,8 +154,8 @@ class Daemon:
         self._tell(self._state())
         if self._engine.state is EngineState.FAILED:
             # Not kept: what failed may work for one who asks later. Those who ask now are told.
-            reason = "the model could not be loaded"
-            self._loop.call_later(FAILED_LINGER_S, self.stop, reason)
+            self._retiring = "the model could not be loaded"
+            self._loop.call_later(FAILED_LINGER_S, self.stop, self._retiring)
 
     def _state(self) -> State:
         engine = self._engine
@@ -189,7 +196,7 @@ class Daemon:
             ours = (PROTOCOL_VERSION, self._version, self._key)
             if (hello.protocol, hello.version, hello.key) != ours:
                 connection.send(Error(None, Trouble.VERSION, self._refusal(hello)))
-                self._retire()
+                self.retire("another version or other settings are asked for")
                 return False
             connection.slot = self._free_slot()
             self._used()
@@ -208,10 +215,11 @@ class Daemon:
             "or at once by `slm-lsp daemon stop`"
         )
 
-    def _retire(self) -> None:
-        self._retiring = True
+    def retire(self, reason: str) -> None:
+        """End as soon as the last client leaves."""
+        self._retiring = reason
         if not self._n_users():
-            self.stop("another version or other settings are asked for")
+            self.stop(reason)
 
     def _n_users(self) -> int:
         return sum(each.slot > 0 for each in self._connections)
@@ -232,7 +240,7 @@ class Daemon:
                 self._engine.abandon(str(connection.slot))
                 self._used()
             if self._retiring:
-                self._retire()
+                self.retire(self._retiring)
 
     # --- messages ---
 

@@ -244,6 +244,9 @@ class FakeEngine:
             raise answer
         return answer
 
+    def wanted(self) -> None:
+        pass
+
     def abandon(self, owner: str) -> None:
         self.abandoned.append(owner)
 

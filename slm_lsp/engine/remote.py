@@ -4,7 +4,8 @@ Owns: the connection to the daemon over its whole life: starting the daemon, sta
 with back-off when it was lost, and letting it sleep once it ended for lack of work.
 
 Invariant: `generate` ends at the deadline, or at once when the connection breaks, whatever the
-daemon does; a model that failed to load is not tried again.
+daemon does. What has failed is tried again for a request only, and a model that failed to load
+only once its file is another, or much later.
 
 Threads: the event loop that is running when `start` is called; `close` and the properties
 from any. Nothing native, no numpy and no lock library is imported with this module.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -45,6 +47,9 @@ STEADY_S = 30.0
 REFUSED_DELAY_S = 2.0
 # Connections in a row without a hello, after which the daemon counts as hanging.
 MAX_SILENT = 2
+# Having given up, how long requests are refused before one has it tried again: a disk may have
+# room again. A model that did not load costs more to try, and hardly gets better by itself.
+AGAIN_S, RELOAD_S = 1.0, 60.0
 
 
 class DaemonEngine:
@@ -53,11 +58,14 @@ class DaemonEngine:
     def __init__(
         self,
         launcher: Launcher,
-        key: str,
+        key: Callable[[], str],
         on_state: Callable[[EngineState], None] = lambda state: None,
         on_progress: Callable[[str, float | None], None] = lambda text, done: None,
     ) -> None:
+        """`key` says which model and settings it is to be, and is asked at each connection: the
+        model's file may have been replaced since the last."""
         self._launcher, self._key = launcher, key
+        self._last_key = ""
         self._on_state, self._on_progress = on_state, on_progress
         self._state = EngineState.LOADING
         self._failure: str | None = None
@@ -68,7 +76,8 @@ class DaemonEngine:
         self._task: asyncio.Task[None] | None = None
         self._wanted: asyncio.Event
         self._asleep = False
-        self._final = False
+        # How long nothing is tried again, once it was given up; None before.
+        self._gave_up_s: float | None = None
         # Since the last answer, since the model was last ready, since the last hello.
         self._n_lost = self._n_unready = self._n_silent = 0
         self._ready_at_s: float | None = None
@@ -84,6 +93,11 @@ class DaemonEngine:
     @property
     def info(self) -> ModelInfo | None:
         return self._info
+
+    def wanted(self) -> None:
+        """See Engine. Also called for each request that comes all the same."""
+        if self._asleep or self._gave_up_s is not None:
+            self._wanted.set()
 
     def abandon(self, owner: str) -> None:
         """See Engine. A daemon that is not there holds nothing, or finds out by itself."""
@@ -127,8 +141,8 @@ class DaemonEngine:
         """See Engine."""
         request.cancel.raise_if_cancelled()
         link = self._link
+        self.wanted()
         if self._asleep:
-            self._wanted.set()
             self._become(EngineState.LOADING)
         if link is None or self._state is not EngineState.READY:
             raise EngineUnavailable(self._failure or f"model {self._state}")
@@ -157,11 +171,11 @@ class DaemonEngine:
     def _kept(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the connection is no longer looked after", exc_info=error)
-            self._fail(f"slm-lsp has a bug: {error!r}")
+            self._give_up(f"slm-lsp has a bug: {error!r}", math.inf)
 
     async def _keep(self) -> None:
-        """Be connected until closed, or until there is no hope."""
-        while not self._final:
+        """Be connected until closed."""
+        while True:
             self._n_lost += 1
             self._n_unready += 1
             delay_s = min(LAST_DELAY_S, FIRST_DELAY_S * 2 ** (self._n_lost - 1))
@@ -173,17 +187,35 @@ class DaemonEngine:
                 self._n_lost = self._n_unready = 0
                 self._failure = trouble
                 self._become(EngineState.FAILED)
+            if self._n_unready >= MAX_ATTEMPTS:
+                self._give_up(trouble, AGAIN_S)
             if self._asleep:
                 await self._wanted.wait()
                 self._wanted.clear()
                 self._asleep = False
-            elif self._n_unready >= MAX_ATTEMPTS:
-                self._fail(trouble)
-            elif not self._final:
+            elif self._gave_up_s is not None:
+                await self._hope(self._gave_up_s)
+                self._gave_up_s = None
+                # One more failure is enough.
+                self._n_unready = MAX_ATTEMPTS - 1
+            else:
                 # Who is refused asks for as long as it lasts, and has said so already.
                 level = logging.DEBUG if self._state is EngineState.FAILED else logging.WARNING
                 log.log(level, "%s; next try in %.1f s", trouble, delay_s)
                 await asyncio.sleep(delay_s)
+
+    async def _next_request(self) -> None:
+        self._wanted.clear()
+        await self._wanted.wait()
+
+    async def _hope(self, patience_s: float) -> None:
+        """Until somebody asks and what was given up may work."""
+        until_s = self._loop.time() + patience_s
+        await asyncio.sleep(AGAIN_S)
+        await self._next_request()
+        while self._key() == self._last_key and self._loop.time() < until_s:
+            await asyncio.sleep(AGAIN_S)
+            await self._next_request()
 
     async def _session(self) -> str:
         """One connection from its start to its end; tell what ended it. Raises Refused."""
@@ -193,7 +225,7 @@ class DaemonEngine:
             self._n_silent = 0
             await self._link.listen()
         except RendezvousError as error:
-            self._fail(str(error))
+            self._give_up(str(error), AGAIN_S)
             return str(error)
         except LaunchError as error:
             return str(error)
@@ -205,7 +237,8 @@ class DaemonEngine:
 
     async def _open(self, sock: socket.socket, peer: Peer) -> Link:
         try:
-            return await Link.open(sock, peer, self._key, self._told)
+            self._last_key = self._key()
+            return await Link.open(sock, peer, self._last_key, self._told)
         except Silent:
             self._n_silent += 1
             if self._n_silent >= MAX_SILENT:
@@ -229,11 +262,16 @@ class DaemonEngine:
         if self._ready_at_s is not None and self._loop.time() - self._ready_at_s > STEADY_S:
             self._n_lost = 0
         self._ready_at_s = None
-        if not (self._asleep or self._final or self._state is EngineState.FAILED):
+        if not self._asleep:
+            self._loading()
+
+    def _loading(self) -> None:
+        # What has failed stays so until it works: the user is told once.
+        if self._state is not EngineState.FAILED:
             self._become(EngineState.LOADING)
 
-    def _fail(self, message: str) -> None:
-        self._final = True
+    def _give_up(self, message: str, patience_s: float) -> None:
+        self._gave_up_s = patience_s
         self._failure = message
         self._become(EngineState.FAILED)
 
@@ -250,12 +288,15 @@ class DaemonEngine:
             self._ready_at_s = self._loop.time()
             self._become(EngineState.READY)
         elif told.state is EngineState.FAILED:
-            self._fail(told.failure or "the model could not be loaded")
-        elif told.state is EngineState.CLOSED and not self._final:
+            self._give_up(told.failure or "the model could not be loaded", RELOAD_S)
+            # It has no more to say, and is in the way of one that may load.
+            if self._link is not None:
+                self._link.close()
+        elif told.state is EngineState.CLOSED and self._gave_up_s is None:
             # It ended in order. READY, as the next request starts it again.
             self._asleep = self._state is EngineState.READY
         elif told.state is EngineState.LOADING:
-            self._become(EngineState.LOADING)
+            self._loading()
 
     def _become(self, state: EngineState) -> None:
         if self._state in (state, EngineState.CLOSED):

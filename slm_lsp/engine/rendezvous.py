@@ -102,9 +102,29 @@ class Place:
         except (OSError, ValueError):
             return None
 
+    def _write_pid(self) -> None:
+        """Where the disk is full, one that hangs before its hello is not killed; all else works."""
+        with contextlib.suppress(OSError):
+            self.pid_file.unlink(missing_ok=True)
+            opened = os.open(self.pid_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(opened, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+
+    def number(self) -> int | None:
+        """What tells the socket file that is there from any other; None where there is none."""
+        return _number(self.socket_path)
+
+    def lock_number(self) -> int | None:
+        """The same of the life lock's file."""
+        return _number(self._life_path)
+
+    @property
+    def _life_path(self) -> Path:
+        return self.directory / f"{self.name}.lock"
+
     def life_lock(self) -> BaseFileLock:
         """Held by the daemon as long as it lives; whoever holds it may unlink the socket."""
-        return _lock(self.directory / f"{self.name}.lock")
+        return _lock(self._life_path)
 
     def start_lock(self) -> BaseFileLock:
         """Held by the server that is starting the daemon."""
@@ -119,13 +139,20 @@ class Place:
             sock.bind(os.fspath(self.socket_path))
             # Nobody else can enter the directory between these two lines.
             self.socket_path.chmod(0o600)
-            self.pid_file.write_text(str(os.getpid()))
+            self._write_pid()
             sock.listen(N_BACKLOG)
             sock.setblocking(False)
         except OSError:
             sock.close()
             raise
         return sock
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 def _lock(path: Path) -> BaseFileLock:

@@ -121,6 +121,9 @@ class Scheduler:
             if not job.future.done():
                 request.cancel.cancel()
 
+    def wanted(self) -> None:
+        """See Engine. What has failed stays so."""
+
     def abandon(self, owner: str) -> None:
         """See Engine."""
         with self._changed:

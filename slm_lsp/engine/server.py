@@ -131,6 +131,9 @@ class ServerEngine:
         """Whether a request would be sent, and nothing bad was heard of the last ones."""
         return self._state is EngineState.READY and not self._breaker.is_open
 
+    def wanted(self) -> None:
+        """See Engine. What has failed stays so."""
+
     def abandon(self, owner: str) -> None:
         """See Engine. A server's cache is its own matter."""
 

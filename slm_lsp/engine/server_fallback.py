@@ -89,6 +89,11 @@ class FallbackEngine:
             return self._server.info
         return self._local.info
 
+    def wanted(self) -> None:
+        """See Engine."""
+        if self._local is not None:
+            self._local.wanted()
+
     def abandon(self, owner: str) -> None:
         """See Engine."""
         if self._local is not None:

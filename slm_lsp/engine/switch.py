@@ -42,6 +42,9 @@ class Switch:
     async def generate(self, request: GenerationRequest) -> Generation:
         return await self._engine.generate(request)
 
+    def wanted(self) -> None:
+        self._engine.wanted()
+
     def abandon(self, owner: str) -> None:
         self._engine.abandon(owner)
 

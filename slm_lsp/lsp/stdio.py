@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
@@ -43,6 +43,8 @@ SWITCH_INTERVAL_S = 0.001
 
 def serve(config: Config, problems: list[str]) -> int:
     """Serve one session; the exit status is 0 if the client shut it down as agreed."""
+    # Whatever is written, by whichever part, is this user's alone.
+    os.umask(0o077)
     # What is imported stays; looking at the older objects again and again is waste.
     usual = gc.get_threshold()
     gc.set_threshold(*GC_WHILE_STARTING)
@@ -125,15 +127,45 @@ def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
         logging.getLogger("pygls").setLevel(logging.CRITICAL)
     # As an exception it would wait for the thread that reads stdin, which waits for a line.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    server.start_io(stdin=sys.stdin.buffer, stdout=_protocol_stdout())
-    ended = server.close(EXIT_PATIENCE_S)
-    status = 0 if server.protocol.shut_down else 1
-    for each in at_end:
-        each()
+
+    def end() -> tuple[int, bool]:
+        ended = server.close(EXIT_PATIENCE_S)
+        for each in at_end:
+            each()
+        return (0 if server.protocol.shut_down else 1), ended
+
+    # Whoever reads no more may keep stdin open, and the thread that reads it cannot be woken.
+    answers = Answers(_protocol_stdout(), lambda: os._exit(end()[0]))
+    server.start_io(stdin=sys.stdin.buffer, stdout=cast("BinaryIO", answers))
+    status, ended = end()
     if not ended:
         # Ending Python under a thread that is in native code may abort the process.
         os._exit(status)
     return status
+
+
+class Answers(io.BufferedIOBase):
+    """The stream of answers; `left` is called once the client has closed its end of it."""
+
+    def __init__(self, stream: io.BufferedWriter, left: Callable[[], None]) -> None:
+        self._stream, self._left = stream, left
+        self._has_left = False
+
+    def write(self, data: Any) -> int:
+        self._watch(lambda: self._stream.write(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._watch(self._stream.flush)
+
+    def _watch(self, call: Callable[[], object]) -> None:
+        if self._has_left:
+            return
+        try:
+            call()
+        except BrokenPipeError:
+            self._has_left = True
+            self._left()
 
 
 def _protocol_stdout() -> io.BufferedWriter:

@@ -1,0 +1,1 @@
+"""Long days: several servers on one daemon, for very many requests."""
