@@ -16,10 +16,11 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
+from slm_lsp.lsp.frames import Frames
 from slm_lsp.ready.provision import Provision
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
         logging.getLogger("pygls").setLevel(logging.CRITICAL)
     # As an exception it would wait for the thread that reads stdin, which waits for a line.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    server.start_io(stdin=sys.stdin.buffer, stdout=_protocol_stdout())
+    stdin: Any = Frames(sys.stdin.buffer)
+    server.start_io(stdin=stdin, stdout=_protocol_stdout())
     ended = server.close(EXIT_PATIENCE_S)
     status = 0 if server.protocol.shut_down else 1
     for each in at_end:

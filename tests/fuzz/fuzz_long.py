@@ -14,6 +14,7 @@ import argparse
 import json
 import random
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -41,7 +42,33 @@ def text(tries: int, seed: int) -> dict[str, Any]:
     return {"what": "edits", "tries": done, "failures": failures, "sessions": sessions}
 
 
-RUNS = {"text": (text, 1_000_000)}
+def protocol(tries: int, seed: int) -> dict[str, Any]:
+    """So many messages, in sessions of ten thousand."""
+    import rpc_fuzz
+
+    failures, growth_kb, internal_errors = 0, [], []
+    sessions = [min(10_000, tries - at) for at in range(0, tries, 10_000)]
+    for number, n_messages in enumerate(sessions, start=seed * 1000):
+        with tempfile.TemporaryDirectory(prefix="slm-lsp-fuzz-") as folder:
+            try:
+                told = rpc_fuzz.run(Path(folder), n_messages, number)
+                growth_kb.append(told["rss_kb"][1] - told["rss_kb"][0])
+                internal_errors += told["internal_errors"]
+            except rpc_fuzz.Failed as error:
+                failures += 1
+                print(f"--- seed {number}\n{error}", file=sys.stderr)
+    for each in internal_errors:
+        print(each, file=sys.stderr)
+    return {
+        "what": "messages",
+        "tries": tries,
+        "failures": failures + len(internal_errors),
+        "sessions": len(sessions),
+        "most_growth_kb": max(growth_kb, default=None),
+    }
+
+
+RUNS = {"text": (text, 1_000_000), "protocol": (protocol, 100_000)}
 
 
 def main() -> int:

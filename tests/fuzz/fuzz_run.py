@@ -12,7 +12,6 @@ Invariant: one target a process, one process at a time. Threads: one, and libFuz
 from __future__ import annotations
 
 import argparse
-import atexit
 import importlib
 import json
 import sys
@@ -56,15 +55,17 @@ def main() -> None:
             target(data)
         except BaseException:
             counts["failures"] += 1
+            write()
             raise
+        # libFuzzer ends the process without a word to Python.
+        if counts["tries"] % 1000 == 0:
+            write()
 
     def write() -> None:
         told = {"target": chosen.target, **counts, "seconds": round(time.monotonic() - began)}
-        print(json.dumps(told))
         if chosen.json:
             chosen.json.write_text(json.dumps(told) + "\n")
 
-    atexit.register(write)
     options = [f"-max_total_time={chosen.seconds}", "-max_len=4096", "-timeout=10"]
     options.append(f"-artifact_prefix={chosen.keep}/{chosen.target}-")
     atheris.Setup([sys.argv[0], *options, str(corpus)], once)
