@@ -86,6 +86,8 @@ class Completer:
         self.tally = Tally()
         self.policy = policy
         self.paused = False
+        # Whether the workspace leaves a document or its language out.
+        self.leaves_out: Callable[[str, str], bool] = lambda uri, language: False
         self.recent = Recent()
         self.gate = Gate() if policy.confidence_gate else None
         if not policy.snippets:
@@ -374,7 +376,10 @@ class Completer:
         if self.paused:
             return RejectReason.PAUSED
         is_secret = self.config.secret_files == "off" and is_secret_uri(snapshot.uri)
-        return RejectReason.SECRET_FILE if is_secret else None
+        if is_secret:
+            return RejectReason.SECRET_FILE
+        is_left_out = self.leaves_out(snapshot.uri, snapshot.language)
+        return RejectReason.LEFT_OUT if is_left_out else None
 
     def closed(self, uri: str) -> None:
         """Forget a document."""

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -115,6 +116,7 @@ class SlmServer(LanguageServer):
         self.protocol.clock = clock
         self.config, self.trace = config, trace
         self.completer: Completer | None = None
+        self.leaves_out: Callable[[str, str], bool] = lambda uri, language: False
         self._make_engine, self.choices = make_engine, choices
         self._policy, self._sessions_folder = policy, sessions_folder
         self.feed = WorkspaceFeed(self, make_workspace)
@@ -149,6 +151,26 @@ class SlmServer(LanguageServer):
             self.trace.close()
             self.trace = Trace(Path(self.config.trace) if self.config.trace else None)
 
+    def narrow(self) -> None:
+        """Take what the files of the workspace's folders ask for, and say what is refused.
+
+        What a folder narrowed stays so until the session's end, even where the folder is closed.
+        """
+        # Imported only now: `initialize` is answered without it.
+        from slm_lsp.workspace.narrowing import NAME, Narrowings
+
+        narrowings = Narrowings(self.feed.uris)
+        problems = narrowings.problems
+        for each in narrowings.all:
+            values = each.narrower(asdict(self.config))
+            self.config, found = apply(self.config, values, str(each.folder / NAME))
+            problems += found
+        self.leaves_out = narrowings.leave_out
+        if self.completer is not None:
+            self.completer.config = self.config
+        for problem in problems:
+            self.show(problem, lsp.MessageType.Warning)
+
     def start_engine(self) -> None:
         """Begin to load the model, the first time this is called."""
         if self.completer is not None:
@@ -156,6 +178,7 @@ class SlmServer(LanguageServer):
         self._loop = asyncio.get_running_loop()
         for problem in self._problems:
             self.show(problem, lsp.MessageType.Warning)
+        self.narrow()
         self._progress.begin()
         self._engine = Switch(self._new_engine())
         # Imported only now: `initialize` is answered without the pipeline.
@@ -165,6 +188,8 @@ class SlmServer(LanguageServer):
         self.completer = Completer(
             self._engine, self.config, self.trace, self._latest_text, self._policy, workspace
         )
+        # Asked anew each time: folders come and go.
+        self.completer.leaves_out = lambda uri, language: self.leaves_out(uri, language)
         self.completer.pause(self.status.is_paused)
         if self._sessions_folder is not None:
             from slm_lsp.completion.ledger import Ledger

@@ -1,0 +1,106 @@
+"""Whether a GGUF file's header is one that llama.cpp can be given.
+
+Owns: what is looked at before native code maps a file: that the header is whole, its vocabulary of one
+piece, its sizes possible, and its weights within the file. llama.cpp refuses much by itself, but
+ends the process where its own assertions fail, and with it every editor's completions.
+
+Invariant: nothing native; what is refused raises ModelLoadError. No good model is refused: only what
+every architecture needs is asked for.
+
+Threads: any.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from slm_lsp.engine.base import ModelLoadError
+from slm_lsp.engine.gguf_header import FLOAT32, INT32, STRING, GgufHeader, read_header
+
+UINT32 = 4
+MAX_SIZE = 1 << 24
+# Keys of an architecture that are a count of something there must be.
+COUNTS = (
+    *("context_length", "embedding_length", "block_count", "feed_forward_length"),
+    *("attention.head_count", "attention.head_count_kv", "rope.dimension_count"),
+    *("attention.key_length", "attention.value_length", "vocab_size"),
+)
+MAY_BE_NONE = frozenset({"attention.head_count_kv", "feed_forward_length", "attention.head_count"})
+ROPE_SCALINGS = (None, "none", "linear", "yarn", "longrope")
+# Of models that write nothing, or without a vocabulary: reading a piece of it ends the process.
+NO_TOKENIZERS = ("bert", "none", "no_vocab")
+LISTS = {"tokens": (STRING,), "scores": (FLOAT32,), "token_type": (INT32, UINT32)}
+
+
+def check_header(path: Path) -> None:
+    """Raise ModelLoadError where the file should not be given to llama.cpp."""
+    header = read_header(path)
+    looks = (_wrong_vocabulary(header), _wrong_numbers(header), _wrong_tensors(path, header))
+    why = next(chain.from_iterable(looks), None)
+    if why is not None:
+        raise ModelLoadError(
+            f"{path} is broken ({why}). If the file was copied or downloaded, it may be "
+            "incomplete: obtain it again."
+        )
+
+
+def _wrong_vocabulary(header: GgufHeader) -> Iterator[str]:
+    values = header.values
+    tokens = values.get("tokenizer.ggml.tokens", [])
+    if values.get("tokenizer.ggml.model") in NO_TOKENIZERS:
+        yield f"its tokenizer is {values['tokenizer.ggml.model']!r}, which is of no model for text"
+    for key, kinds in LISTS.items():
+        name = f"tokenizer.ggml.{key}"
+        if name not in values:
+            continue
+        if header.item_kinds.get(name) not in kinds:
+            yield f"{name} is no list of what it should be"
+        elif len(values[name]) != len(tokens):
+            yield f"{name} has {len(values[name])} items, and there are {len(tokens)} tokens"
+    for key, value in values.items():
+        if key.startswith("tokenizer.ggml.") and key.endswith("_token_id"):
+            # Files have 2**32 - 1 for none.
+            if type(value) is not int or not (0 <= value < len(tokens) or value == 2**32 - 1):
+                yield f"{key} is {_shown(value)}, which is no token"
+
+
+def _wrong_numbers(header: GgufHeader) -> Iterator[str]:
+    for key in COUNTS:
+        value = header.of_architecture(key)
+        least = 0 if key in MAY_BE_NONE else 1
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None and not (type(each) is int and least <= each <= MAX_SIZE):
+                yield f"its {key} is {_shown(value)}"
+    n_experts = header.of_architecture("expert_count", 0)
+    n_used = header.of_architecture("expert_used_count", 0)
+    if n_experts and not (type(n_used) is type(n_experts) is int and 0 < n_used <= n_experts):
+        yield f"it has {_shown(n_experts)} experts and uses {_shown(n_used)}"
+    if header.of_architecture("rope.scaling.type") not in ROPE_SCALINGS:
+        yield f"its rope.scaling.type is {_shown(header.of_architecture('rope.scaling.type'))}"
+    for key, value in header.values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key} is {value}"
+        elif key.endswith(("epsilon", "freq_base")) and not _is_positive(value):
+            yield f"{key} is {_shown(value)}"
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value > 0
+
+
+def _wrong_tensors(path: Path, header: GgufHeader) -> Iterator[str]:
+    n_bytes = path.stat().st_size - header.weights_at
+    names = {tensor.name for tensor in header.tensors}
+    if len(names) < len(header.tensors):
+        yield "two tensors have one name"
+    for tensor in header.tensors:
+        if tensor.offset >= max(n_bytes, 1) or not all(0 < n <= MAX_SIZE for n in tensor.shape):
+            yield f"its tensor {tensor.name[:80]!r} is not within the file"
+
+
+def _shown(value: Any) -> str:
+    return f"a list of {len(value)}" if isinstance(value, list) else repr(value)[:80]
