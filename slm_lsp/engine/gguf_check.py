@@ -1,11 +1,11 @@
 """Whether a GGUF file's header is one that llama.cpp can be given.
 
-Owns: what is looked at before native code maps a file: that the header is whole, its vocabulary of one
-piece, its sizes possible, and its weights within the file. llama.cpp refuses much by itself, but
-ends the process where its own assertions fail, and with it every editor's completions.
+Owns: what is looked at before native code maps a file: that the header is whole, its vocabulary of
+one piece, its sizes possible, and its weights within the file. llama.cpp refuses much by itself,
+but ends the process where its own assertions fail, and with it every editor's completions.
 
-Invariant: nothing native; what is refused raises ModelLoadError. No good model is refused: only what
-every architecture needs is asked for.
+Invariant: nothing native; what is refused raises ModelLoadError. No good model is refused: only
+what every architecture needs is asked for.
 
 Threads: any.
 """
@@ -22,6 +22,7 @@ from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.gguf_header import FLOAT32, INT32, STRING, GgufHeader, read_header
 
 UINT32 = 4
+NO_TOKEN = 2**32 - 1
 MAX_SIZE = 1 << 24
 # Keys of an architecture that are a count of something there must be.
 COUNTS = (
@@ -63,8 +64,8 @@ def _wrong_vocabulary(header: GgufHeader) -> Iterator[str]:
             yield f"{name} has {len(values[name])} items, and there are {len(tokens)} tokens"
     for key, value in values.items():
         if key.startswith("tokenizer.ggml.") and key.endswith("_token_id"):
-            # Files have 2**32 - 1 for none.
-            if type(value) is not int or not (0 <= value < len(tokens) or value == 2**32 - 1):
+            is_token = type(value) is int and 0 <= value < len(tokens)
+            if not is_token and value != NO_TOKEN:
                 yield f"{key} is {_shown(value)}, which is no token"
 
 

@@ -2,9 +2,9 @@
 
 Owns: finding the next whole message: its header, its length, its body.
 
-Invariant: no header ends the session, and no more than MAX_BODY_BYTES are held. What is no header, or
-one of a length that cannot be, is passed over until the next that can. (pygls reads such a length
-literally, and ends.)
+Invariant: no header ends the session, and no more than MAX_BODY_BYTES are held. What is no header,
+or one of a length that cannot be, is passed over until the next that can. (pygls takes such a
+length at its word, and ends.)
 
 Threads: the one that reads stdin.
 """

@@ -87,6 +87,8 @@ class SlmServer(LanguageServer):
     """One LSP session."""
 
     protocol: SlmProtocol
+    # Whether the workspace leaves a document or its language out.
+    leaves_out: Callable[[str, str], bool]
     _n_engines = 0
 
     def __init__(
@@ -116,7 +118,6 @@ class SlmServer(LanguageServer):
         self.protocol.clock = clock
         self.config, self.trace = config, trace
         self.completer: Completer | None = None
-        self.leaves_out: Callable[[str, str], bool] = lambda uri, language: False
         self._make_engine, self.choices = make_engine, choices
         self._policy, self._sessions_folder = policy, sessions_folder
         self.feed = WorkspaceFeed(self, make_workspace)
@@ -133,6 +134,7 @@ class SlmServer(LanguageServer):
 
     def _attach(self) -> None:
         """Take what the protocol has for us."""
+        self.leaves_out = lambda uri, language: False
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed
         self.protocol.on_change = self._changed

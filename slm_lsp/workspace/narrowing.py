@@ -2,8 +2,8 @@
 
 Owns: the names that such a file may have, and what of them follows for a document.
 
-Invariant: a repository, which may be anybody's, can only narrow: switch off, make smaller, leave out.
-Nothing in it names a server, a model, a file or a program; every other name is refused with a
+Invariant: a repository, which may be anybody's, can only narrow: switch off, make smaller, leave
+out. Nothing in it names a server, a model, a file or a program; every other name is refused with a
 sentence that says where it belongs. Never raises; reads no more than `reading` does.
 
 Threads: any; values.
@@ -23,10 +23,11 @@ from slm_lsp.workspace.reading import read_text
 from slm_lsp.workspace.roots import path_of
 
 NAME = ".slm-lsp.toml"
-# May be "off".
+# May be "off". Not `keep_kv` and `drafts`: they are the model's process's, which all windows share,
+# and switching the first off deletes what is kept of every workspace.
 SWITCHES = (
     *("snippets", "workspace_index", "lexical", "carry_on", "warm_ahead", "speculate"),
-    *("drafts", "keep_kv", "secret_files"),
+    "secret_files",
 )
 # May be smaller than the user's.
 NUMBERS = (

@@ -1,6 +1,7 @@
 """Model files broken in every way, and a loader in a child of its own that may die of them.
 
-Owns: the changes of a tiny model's header, from a seed, and what became of the child that loaded one.
+Owns: the changes of a tiny model's header, from a seed, and what became of the child
+that loaded one.
 
 Invariant: the process that runs this never maps a broken file; each is loaded by a fork of it.
 Threads: one, since it forks.
@@ -34,7 +35,7 @@ class Fate(StrEnum):
     DIED = "the child died"
 
 
-def header_bytes(whole: bytes) -> int:
+def header_bytes(whole: bytes | bytearray) -> int:
     """Where the weights of a tiny model begin, roughly: all before is its header."""
     return whole.index(b"blk.1.ffn_norm.weight") + 200
 

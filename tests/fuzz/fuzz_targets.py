@@ -94,16 +94,13 @@ def _check_position(
 def wire_codec(data: bytes) -> None:
     """A body is refused by WireError, or is a message that goes through its frame unchanged."""
     if len(data) >= HEADER.size:
-        try:
+        with suppress(WireError):
             n_bytes = wire.length(data[: HEADER.size])
             assert 0 < n_bytes <= wire.MAX_FRAME_BYTES
-        except WireError:
-            pass
     clock = FakeClock(0.0)
     try:
         message = wire.decode(data, clock)
-    except WireError as error:
-        assert len(str(error)) < 500
+    except WireError:
         return
     frame = wire.encode(message)
     assert wire.length(frame[: HEADER.size]) == len(frame) - HEADER.size
@@ -120,12 +117,10 @@ def headers(data: bytes) -> None:
     with open(os.memfd_create("header"), "wb", buffering=0) as file:
         file.write(data)
         path = Path(f"/proc/self/fd/{file.fileno()}")
-        try:
+        with suppress(GgufError):
             found = registry_header.read_header(path, known={"<fim>"})
             assert found.n_parameters <= 64 * len(data) * found.n_tensors
             assert len(found.specials) <= len(data)
-        except GgufError as error:
-            assert len(str(error)) < 70_000
         with suppress(ModelLoadError):
             header = loader_header.read_header(path)
             assert len(header.tensors) <= len(data)

@@ -3,8 +3,9 @@
 Owns: the process, what it answers, and the checks: every request answered as often as it was
 sent, nothing on stdout but the protocol, no hang, no end, memory within a bound.
 
-Invariant: after every BATCH items the server is asked a question and must answer it and all before it
-within PATIENCE_S. A failure says the seed and the items sent since the last such question.
+Invariant: after every BATCH items the server is asked a question and must answer it and all
+before it within PATIENCE_S. A failure says the seed and the items sent since the last
+question.
 
 Threads: the test's own, one that reads the server's stdout.
 """
@@ -20,9 +21,9 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
-from rpc_messages import Messages, Sent, frame
+from rpc_messages import Json, Messages, Sent, frame
 
 TESTS = Path(__file__).parents[1]
 SCRIPT = [{"before": "x = (", "texts": ["value + 1)"]}, {"before": "return ", "texts": ["a"]}]
@@ -155,7 +156,7 @@ class Session:
         return int(status.partition("VmRSS:")[2].split()[0])
 
     def initialize(self) -> None:
-        params = {"processId": None, "rootUri": None, "capabilities": {}}
+        params: Json = {"processId": None, "rootUri": None, "capabilities": {}}
         if "result" not in self.call("initialize", params):
             raise self._failure("initialize was refused")
         self.notify("initialized", {})
@@ -181,7 +182,7 @@ class Session:
                 stream.close()
 
 
-def _message(stream: BinaryIO) -> Any:
+def _message(stream: IO[bytes]) -> Any:
     """The next message of a stream; None at its end. Raises for anything else."""
     length = -1
     while (line := stream.readline()) != b"\r\n":

@@ -1,7 +1,7 @@
 """Messages that a good client, a bad one and a broken pipe send, from a seed.
 
-Owns: what is sent, and how many answers each id must have. `Sent.n_answers` says how many; None where
-any number will do, as what was sent is no request.
+Owns: what is sent, and how many answers each id must have. `Sent.n_answers` says how many;
+None where any number will do, as what was sent is no request.
 
 Invariant: after every item the stream is between two messages, so whatever comes next is whole.
 The same seed gives the same items. Threads: any.
@@ -206,14 +206,14 @@ class Messages:
         return Sent(frame(self._broken(self.a_notification())))
 
     def no_message(self) -> Sent:
-        body = self._random.choice(RAW)
         if self._random.random() < 0.3:
             body = bytearray(frame(self.a_request()).partition(b"\r\n\r\n")[2])
             for _ in range(3):
                 body[self._random.randrange(len(body))] = self._random.randrange(256)
             # It may be a request still, and one of any id.
             return Sent(b"Content-Length: %d\r\n\r\n" % len(body) + body, None, None)
-        return Sent(b"Content-Length: %d\r\n\r\n" % len(body) + body, None, None)
+        raw = self._random.choice(RAW)
+        return Sent(b"Content-Length: %d\r\n\r\n" % len(raw) + raw, None, None)
 
     def odd_frame(self) -> Sent:
         """Headers that are none before a good message, or others beside the good one."""
