@@ -374,10 +374,15 @@ async def test_half_a_model(half_a_model: Path, environment: dict[str, str]) -> 
 
 
 async def test_a_file_that_is_no_model(tmp_path: Path, environment: dict[str, str]) -> None:
-    for content in (b"no model", b"", b"GGUF", b"GGUF" + bytes(range(256)) * 8):
+    for content, says in (
+        (b"no model", "not a GGUF"),
+        (b"", "not a GGUF"),
+        (b"GGUF", "is broken"),
+        (b"GGUF" + bytes(range(256)) * 8, "which is not known here"),
+        (b"GGUF\x03" + bytes(2_000), "llama.cpp cannot load"),
+    ):
         path = tmp_path / "no model.gguf"
         path.write_bytes(content)
-        says = "llama.cpp cannot load" if content.startswith(b"GGUF") else "not a GGUF"
         await check_broken_model(path, says, environment)
 
 

@@ -133,6 +133,33 @@ async def test_ids_of_any_kind_come_back(msg_id: Any) -> None:
         await editor.still_answers()
 
 
+@pytest.mark.parametrize("method", [None, 5, ["shutdown"], {"jsonrpc": "2.0"}])
+async def test_a_method_that_is_no_text(method: Any) -> None:
+    await check_refused({"method": method}, INVALID_REQUEST, "a method a text")
+
+
+@pytest.mark.parametrize("msg_id", [None, True, 1.5, [1], {"a": 1}])
+async def test_an_id_that_nobody_can_wait_for(msg_id: Any) -> None:
+    """It is not done, and the refusal has no id."""
+    async with FakeEditor() as editor:
+        await editor.start()
+        await editor.open("\nx = 1\n")
+        editor.expect(None)
+        await editor.send({"jsonrpc": "2.0", "id": msg_id, "method": "shutdown"})
+        assert (await editor.error(None))["code"] == INVALID_REQUEST
+        await editor.still_answers()
+
+
+async def test_what_looks_like_a_message_within_one_is_none() -> None:
+    """An answer to it would be one that nobody asked for."""
+    inner = {"jsonrpc": "2.0", "id": "inner", "method": "textDocument/completion", "params": 5}
+    await check_refused(completion(position=inner), INVALID_PARAMS, "$.params.position")
+    await check_ignored(
+        notification("workspace/didChangeConfiguration", {"settings": inner}),
+        [inner],
+    )
+
+
 # --- positions ---
 
 

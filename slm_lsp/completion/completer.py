@@ -86,6 +86,8 @@ class Completer:
         self.tally = Tally()
         self.policy = policy
         self.paused = False
+        # Whether the workspace leaves a document or its language out.
+        self.leaves_out: Callable[[str, str], bool] = lambda uri, language: False
         self.recent = Recent()
         self.gate = Gate() if policy.confidence_gate else None
         if not policy.snippets:
@@ -280,14 +282,7 @@ class Completer:
         """The outcome with other texts; where it has none of its own, one of them is it."""
         snapshot, text = request.snapshot, self._answers.latest_text(request.snapshot)
         found = await others(
-            self.engine,
-            self._answers,
-            request,
-            job,
-            prepared.context,
-            outcome,
-            self.speed(),
-            check,
+            self.engine, self._answers, request, job, prepared.context, outcome, self.speed(), check
         )
         # Somebody may have typed since the first answer was made.
         first = self._answers.refitted(snapshot, outcome.completion, text)
@@ -376,8 +371,10 @@ class Completer:
         """Why nothing of a document is looked at, if so."""
         if self.paused:
             return RejectReason.PAUSED
-        is_secret = self.config.secret_files == "off" and is_secret_uri(snapshot.uri)
-        return RejectReason.SECRET_FILE if is_secret else None
+        if self.config.secret_files == "off" and is_secret_uri(snapshot.uri):
+            return RejectReason.SECRET_FILE
+        is_left_out = self.leaves_out(snapshot.uri, snapshot.language)
+        return RejectReason.LEFT_OUT if is_left_out else None
 
     def closed(self, uri: str) -> None:
         """Forget a document."""

@@ -31,9 +31,11 @@ SECRET_LOOK_CHARS = 1200
 
 # Line feed, tab and what is seen as it is: no control characters, no half of a surrogate
 # pair, no replacement character, no line end but ours, nothing that turns the direction of
-# writing and so hides what code does (Trojan Source, CVE-2021-42574).
+# writing and so hides what code does (Trojan Source, CVE-2021-42574), nothing without a width but
+# what joins letters and parts of emoji.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffd-\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064"
+    "\u2066-\u2069\ud800-\udfff\ufeff\ufffd-\uffff]"
 )
 _LONE_PUNCTUATION = re.compile(r"[,;:.]{1,2}")
 

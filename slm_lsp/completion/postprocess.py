@@ -30,6 +30,7 @@ class RejectReason(StrEnum):
     NO_CONTEXT = "no_context"
     EMPTY_FILE = "empty_file"
     SECRET_FILE = "secret_file"
+    LEFT_OUT = "left_out"
     PAUSED = "paused"
     NO_TIME = "no_time"
     EMPTY = "empty"

@@ -56,6 +56,10 @@ EXPLANATIONS: dict[RejectReason, Explanation] = {
         "By its name this file holds secrets, so nothing of it is looked at.",
         'Set `secret_files = "on"` if you want completions in such files.',
     ),
+    RejectReason.LEFT_OUT: Explanation(
+        "The workspace's `.slm-lsp.toml` leaves this file or its language out.",
+        "Change that file if you want completions here.",
+    ),
     RejectReason.PAUSED: Explanation(
         "Suggestions are paused, as you asked.", "Resume them in your editor's menu or command."
     ),

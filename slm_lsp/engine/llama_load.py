@@ -19,6 +19,7 @@ from typing import Any
 
 from slm_lsp.engine.base import ModelLoadError
 from slm_lsp.engine.ggml_file import MAGIC as GGML_MAGIC
+from slm_lsp.engine.gguf_check import check_header
 
 GGUF_MAGIC = b"GGUF"
 N_BATCH = 512
@@ -44,7 +45,7 @@ def _library() -> Any:
 
 
 def check_file(path: Path) -> None:
-    """Raise ModelLoadError unless `path` is a readable file that begins as GGUF does."""
+    """Raise ModelLoadError unless `path` is a GGUF file whose header can be believed."""
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -59,6 +60,7 @@ def check_file(path: Path) -> None:
         )
     if magic != GGUF_MAGIC:
         raise ModelLoadError(f"{path} is not a GGUF model file (it does not begin with 'GGUF')")
+    check_header(path)
 
 
 class _NativeLog:

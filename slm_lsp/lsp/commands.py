@@ -20,7 +20,8 @@ from pygls.exceptions import JsonRpcInvalidParams
 from slm_lsp.lsp.convert import uri_of
 
 if TYPE_CHECKING:
-    from slm_lsp.lsp.server import Choices, SlmServer
+    from slm_lsp.lsp.parts import Choices
+    from slm_lsp.lsp.server import SlmServer
 
 STATS_COMMAND = "slm-lsp.stats"
 # Takes a document's URI, or nothing; answers with its last request and why it shows nothing.

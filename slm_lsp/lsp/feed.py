@@ -52,6 +52,11 @@ class WorkspaceFeed:
         watching = capabilities.did_change_watched_files if capabilities is not None else None
         self._may_watch = watching is not None and bool(watching.dynamic_registration)
 
+    @property
+    def uris(self) -> list[str]:
+        """The workspace's folders."""
+        return self._uris
+
     def start(self, config: Config) -> WorkspaceSource | None:
         """Make what keeps the index, once, and tell it the folders."""
         if self._make is not None and self.workspace is None:
@@ -90,6 +95,7 @@ class WorkspaceFeed:
         added = [folder.uri for folder in event.added]
         self._uris = [uri for uri in self._uris if uri not in removed] + added
         self._tell_folders()
+        self._server.narrow()
 
     def close(self) -> None:
         """Nothing is built any more."""

@@ -66,11 +66,22 @@ class SlmProtocol(LanguageServerProtocol):
     # --- messages ---
 
     def structure_message(self, data: dict[str, Any]) -> Any:
+        """Leave an object as it is: pygls asks this for every one within a message, too, and
+        would take one that looks like a message for one."""
+        return data
+
+    def _structured(self, data: dict[str, Any]) -> Any:
         """Parse a message; one that cannot be parsed is answered here."""
-        if "jsonrpc" not in data:  # any object within a message comes by here, too
+        if "jsonrpc" not in data:
             return data
-        method = data.get("method")
-        if isinstance(method, str) and self.get_message_type(method) is None:
+        method, msg_id = data.get("method", ""), data.get("id", 0)
+        if not isinstance(method, str) or not _is_id(msg_id):
+            if "id" in data and "method" in data:
+                known = msg_id if _is_id(msg_id) else None
+                why = "an id is a text or a number, a method a text"
+                self._refuse(known, lsp.ErrorCodes.InvalidRequest, why)
+            return IGNORED
+        if "method" in data and self.get_message_type(method) is None:
             # JSON-RPC lets a message go without; pygls' type for unknown methods does not.
             data.setdefault("params", None)
         if method == lsp.TEXT_DOCUMENT_INLINE_COMPLETION:
@@ -81,13 +92,15 @@ class SlmProtocol(LanguageServerProtocol):
             why = _why(error.__cause__)
             log.warning("%s: parameters that do not fit: %s", method, why)
             if "id" in data and "method" in data:
-                refusal = self._refusal(str(method)) or (lsp.ErrorCodes.InvalidParams, why)
-                self._refuse(data["id"], refusal[0], f"{method}: {refusal[1]}")
+                refusal = self._refusal(method) or (lsp.ErrorCodes.InvalidParams, why)
+                self._refuse(msg_id, refusal[0], f"{method}: {refusal[1]}")
             return IGNORED
 
     def handle_message(self, message: Any) -> None:
         """Hand a message on, unless nobody takes it or the session's state forbids it."""
         RECEIVED_MS.set(self.clock.now_ms())
+        if isinstance(message, dict):
+            message = self._structured(message)
         method, msg_id = getattr(message, "method", None), getattr(message, "id", None)
         if getattr(message, "jsonrpc", None) != self.VERSION:
             self._refuse_foreign(message)
@@ -120,11 +133,17 @@ class SlmProtocol(LanguageServerProtocol):
         # Without the member `jsonrpc` it has been left as it was.
         fields = message if isinstance(message, dict) else {}
         msg_id = fields.get("id", getattr(message, "id", None))
-        if msg_id is not None and (fields.get("method") or getattr(message, "method", None)):
+        if _is_id(msg_id) and (fields.get("method") or getattr(message, "method", None)):
             self._refuse(msg_id, lsp.ErrorCodes.InvalidRequest, "not JSON-RPC 2.0")
 
-    def _refuse(self, msg_id: str | int, code: int, message: str) -> None:
-        self._send_response(msg_id, error=lsp.ResponseError(code=int(code), message=message))
+    def _refuse(self, msg_id: str | int | None, code: int, message: str) -> None:
+        error = lsp.ResponseError(code=int(code), message=message)
+        if msg_id is None:
+            # lsprotocol would leave the id out.
+            plain = {"code": error.code, "message": message}
+            self._send_data({"jsonrpc": self.VERSION, "id": None, "error": plain})
+        else:
+            self._send_response(msg_id, error=error)
 
     # --- documents ---
 
@@ -203,6 +222,10 @@ class SlmProtocol(LanguageServerProtocol):
                 log.warning("%s", error)
             else:
                 self.on_close(identifier.uri)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _why(error: BaseException | None) -> str:

@@ -17,8 +17,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cattrs import Converter
 from lsprotocol import types as lsp
@@ -34,6 +35,7 @@ from slm_lsp.engine.switch import Switch
 from slm_lsp.lsp import convert
 from slm_lsp.lsp.feed import WorkspaceFeed
 from slm_lsp.lsp.handlers import register
+from slm_lsp.lsp.parts import Choices, EngineFactory
 from slm_lsp.lsp.progress import LoadProgress
 from slm_lsp.lsp.protocol import RECEIVED_MS, SlmProtocol
 from slm_lsp.lsp.selected import Selected
@@ -65,29 +67,12 @@ NOTEBOOKS = lsp.NotebookDocumentSyncOptions(
 )
 
 
-class EngineFactory(Protocol):
-    """Makes an engine that begins to load at once and reports how that goes."""
-
-    def __call__(
-        self,
-        config: Config,
-        on_state: Callable[[EngineState], None],
-        on_progress: Callable[[str, float | None], None],
-    ) -> Engine: ...
-
-
-class Choices(Protocol):
-    """The models that there are, and the check of a choice; ValueError says what is wrong."""
-
-    def listed(self, config: Config) -> list[dict[str, Any]]: ...
-
-    def chosen(self, config: Config, model: str, quantization: str) -> Config: ...
-
-
 class SlmServer(LanguageServer):
     """One LSP session."""
 
     protocol: SlmProtocol
+    # Whether the workspace leaves a document or its language out.
+    leaves_out: Callable[[str, str], bool]
     _n_engines = 0
     _told: Told | None = None
 
@@ -134,6 +119,7 @@ class SlmServer(LanguageServer):
 
     def _attach(self) -> None:
         """Take what the protocol has for us."""
+        self.leaves_out = lambda uri, language: False
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed
         self.protocol.on_change = self._changed
@@ -152,6 +138,26 @@ class SlmServer(LanguageServer):
             self.trace.close()
             self.trace = Trace(Path(self.config.trace) if self.config.trace else None)
 
+    def narrow(self) -> None:
+        """Take what the files of the workspace's folders ask for, and say what is refused.
+
+        What a folder narrowed stays so until the session's end, even where the folder is closed.
+        """
+        # Imported only now: `initialize` is answered without it.
+        from slm_lsp.workspace.narrowing import NAME, Narrowings
+
+        narrowings = Narrowings(self.feed.uris)
+        problems = narrowings.problems
+        for each in narrowings.all:
+            values = each.narrower(asdict(self.config))
+            self.config, found = apply(self.config, values, str(each.folder / NAME))
+            problems += found
+        self.leaves_out = narrowings.leave_out
+        if self.completer is not None:
+            self.completer.config = self.config
+        for problem in problems:
+            self.show(problem, lsp.MessageType.Warning)
+
     def start_engine(self) -> None:
         """Begin to load the model, the first time this is called."""
         if self.completer is not None:
@@ -159,6 +165,7 @@ class SlmServer(LanguageServer):
         self._loop = asyncio.get_running_loop()
         for problem in self._problems:
             self.show(problem, lsp.MessageType.Warning)
+        self.narrow()
         self._progress.begin()
         self._engine = Switch(self._new_engine())
         # Imported only now: `initialize` is answered without the pipeline.
@@ -170,6 +177,8 @@ class SlmServer(LanguageServer):
         self.completer = Completer(
             self._engine, self.config, self.trace, self._latest_text, self._policy, workspace
         )
+        # Asked anew each time: folders come and go.
+        self.completer.leaves_out = lambda uri, language: self.leaves_out(uri, language)
         self.completer.pause(self.status.is_paused)
         if self._sessions_folder is not None:
             from slm_lsp.completion.ledger import Ledger

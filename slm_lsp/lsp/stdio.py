@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from slm_lsp.config import Config
 from slm_lsp.lsp import compiled
+from slm_lsp.lsp.frames import Frames
 from slm_lsp.ready.provision import Provision
 
 if TYPE_CHECKING:
     from slm_lsp.engine.base import Engine
-    from slm_lsp.lsp.server import Choices, SlmServer
+    from slm_lsp.lsp.parts import Choices
+    from slm_lsp.lsp.server import SlmServer
     from slm_lsp.types import EngineState
     from slm_lsp.workspace.source import WorkspaceSource
 
@@ -136,7 +138,8 @@ def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
 
     # Whoever reads no more may keep stdin open, and the thread that reads it cannot be woken.
     answers = Answers(_protocol_stdout(), lambda: os._exit(end()[0]))
-    server.start_io(stdin=sys.stdin.buffer, stdout=cast("BinaryIO", answers))
+    stdin: Any = Frames(sys.stdin.buffer)
+    server.start_io(stdin=stdin, stdout=cast("BinaryIO", answers))
     status, ended = end()
     if not ended:
         # Ending Python under a thread that is in native code may abort the process.
