@@ -46,6 +46,8 @@ MAX_KEPT_TEXTS_BYTES = 64 << 20
 MAX_ITEMS = 1 << 22
 MAX_DIMENSIONS = 4
 MAX_NESTING = 4
+BLOCK_BYTES = 1 << 20
+TOO_SHORT = "its header ends in the middle: the file is incomplete or damaged"
 ALIGNED, ALIGNMENT = "general.alignment", 32
 
 
@@ -170,8 +172,7 @@ class _Reader:
 
     def _texts(self, key: str, count: int, kept: bool) -> None:
         if not kept:
-            for _ in range(count):
-                self._skip(self._count())
+            self._pass_texts(count)
             return
         texts: list[str] = []
         for _ in range(count):
@@ -180,6 +181,24 @@ class _Reader:
                 raise GgufError(f"its key {key!r} has longer texts than any model has")
             texts.append(raw.decode("utf-8", "surrogateescape"))
         self._lists[key] = texts
+
+    def _pass_texts(self, count: int) -> None:
+        """Read past texts, of which a vocabulary has hundreds of thousands, a block at a time."""
+        length = struct.Struct(self._count_form)
+        block, begins_at = b"", 0
+        at = self._size_bytes - self._left
+        for _ in range(count):
+            i = at - begins_at
+            if i + length.size > len(block):
+                self._stream.seek(at)
+                block, begins_at, i = self._stream.read(BLOCK_BYTES), at, 0
+            if len(block) < length.size:
+                raise GgufError(TOO_SHORT)
+            at += length.size + length.unpack_from(block, i)[0]
+            if at > self._size_bytes:
+                raise GgufError(TOO_SHORT)
+        self._stream.seek(at)
+        self._left = self._size_bytes - at
 
     def _tensor(self) -> tuple[Tensor, int]:
         """A tensor, and how many numbers it has."""
@@ -233,5 +252,5 @@ class _Reader:
 
     def _take(self, length: int) -> None:
         if length > self._left:
-            raise GgufError("its header ends in the middle: the file is incomplete or damaged")
+            raise GgufError(TOO_SHORT)
         self._left -= length
