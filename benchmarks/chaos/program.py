@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import mmap
 import os
+import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ from pathlib import Path
 ROOT = str(Path(__file__).resolve().parents[2])
 VARIABLE = "SLM_LSP_CHAOS"
 POLL_S = 0.002
-MAGIC = b"GGUF"
+# A header without keys and tensors, which is all that is looked at before the decoder loads.
+HEADER = b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
 # What documents end with, and what the model writes behind it.
 SOURCE, SAYS = "x = (", "value + 1"
 STAGES = ("loading", "prefill", "decode", "answering")
@@ -67,7 +69,8 @@ def script(prompt: str) -> str:
 def write_model(path: Path, n_bytes: int = 1 << 16) -> None:
     """A model file of that length, which it says itself."""
     half = path.with_suffix(".half")
-    half.write_bytes(MAGIC + n_bytes.to_bytes(4, "little") + bytes(n_bytes - 8))
+    length = n_bytes.to_bytes(8, "little")
+    half.write_bytes(HEADER + length + bytes(n_bytes - len(HEADER) - len(length)))
     half.replace(path)
 
 
@@ -86,7 +89,7 @@ def load_decoder(config: object, report: object) -> object:
     path = Path(config.model)
     check_file(path)
     with path.open("rb") as file:
-        n_bytes = int.from_bytes(file.read(8)[4:], "little")
+        n_bytes = int.from_bytes(file.read(len(HEADER) + 8)[len(HEADER) :], "little")
         if path.stat().st_size != n_bytes:
             raise ModelLoadError(f"cannot load {path}: it is incomplete: obtain it again")
         weights = mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ)

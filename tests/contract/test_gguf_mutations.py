@@ -55,7 +55,7 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, share: float) -> None:
     path = tmp_path / "model.gguf"
     whole = llama()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ModelLoadError, match="is broken|may be incomplete"):
+    with pytest.raises(ModelLoadError, match=r"is broken|may be incomplete"):
         check_file(path)
 
 
