@@ -33,6 +33,18 @@ def test_parsing_again_and_again_takes_no_memory() -> None:
     assert grown < N_PARSES * len(LINE) * 1000 / 2
 
 
+def test_the_text_of_a_node_is_that_of_its_own_tree() -> None:
+    trees, texts = SyntaxTrees(), [f"name_{n} = {'x' * 600}{n}\n" for n in range(3)]
+    made = [
+        trees.tree(DocumentSnapshot(f"file:///{n}.py", 1, "python", text))
+        for n, text in enumerate(texts)
+    ]
+    for tree, text in zip(made, texts, strict=True):
+        assert tree is not None
+        assert tree.root_node.text == text.encode()
+        assert tree.root_node.children[0].text == text.strip().encode()
+
+
 @pytest.mark.parametrize(
     "n_bytes", [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 7]
 )

@@ -44,6 +44,8 @@ HURRIED_REPORTS = 60
 # States of a query that are followed at once; the oldest are given up beyond.
 MAX_QUERY_STATES = 4_096
 _PIECES = Pieces()
+# More than most nodes have whose text is asked for.
+_TEXT_BYTES = 256
 # Parsers that are kept with what their ended parses left behind.
 _MAX_ENDED = 4
 _BINARY_HEAD = 8_000
@@ -329,10 +331,13 @@ def _run(
 ) -> tuple[Tree | None, int]:
     """The tree, None if the parse was ended, and how often the parser reported. After an ended
     parse the parser has to be reset or given up."""
-    reports = 0
+    reports, is_parsing = 0, True
 
     def read(at: int, _point: object) -> bytes:
-        return cast("bytes", _PIECES.at(source, at))  # any buffer will do
+        if is_parsing:
+            return cast("bytes", _PIECES.at(source, at))  # any buffer will do
+        # Later a query asks here for the text of a node, and takes nothing but bytes for bytes.
+        return source[at : at + _TEXT_BYTES]
 
     def ended(_at: int, _has_error: bool) -> bool:
         nonlocal reports
@@ -345,6 +350,8 @@ def _run(
         return parser.parse(read, old, progress_callback=ended), reports
     except ValueError:
         return None, reports
+    finally:
+        is_parsing = False
 
 
 def _n_expected(n_reports: int, before: int | None) -> int:
