@@ -24,6 +24,7 @@ from slm_lsp.completion.outcome import Outcome
 from slm_lsp.completion.policy import PLAIN
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import Preparer
+from slm_lsp.completion.worker import Worker
 from slm_lsp.context import excerpt
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.engine.base import EngineUnavailable
@@ -86,7 +87,7 @@ async def test_the_place_is_looked_at_while_the_engine_writes(
     monkeypatch.setattr(excerpt, "around", counted)
     monkeypatch.setattr(Preparer, "_look_around", seen)
     monkeypatch.setattr(postprocess, "filtered", behind_it)
-    monkeypatch.setattr(Preparer, "_busy", lambda _: False)
+    monkeypatch.setattr(Worker, "is_wanted", lambda _: False)
     for _ in range(2):  # the same place is looked at anew for each request
         scene.engine.enqueue("y = 1\n    z = = 2")
         assert text_of(await scene.complete(BLOCK)) == "y = 1"
