@@ -377,7 +377,7 @@ async def test_a_file_that_is_no_model(tmp_path: Path, environment: dict[str, st
     for content, says in (
         (b"no model", "not a GGUF"),
         (b"", "not a GGUF"),
-        (b"GGUF", "is broken"),
+        (b"GGUF", "incomplete or damaged"),
         (b"GGUF" + bytes(range(256)) * 8, "which is not known here"),
         (b"GGUF\x03" + bytes(2_000), "llama.cpp cannot load"),
     ):
