@@ -62,10 +62,7 @@ class Turn:
         """What `to_json` gave. Raises ValueError for anything else."""
         try:
             lists = {key: tuple(map(_time, values[key])) for key in ("chunks", "deep_writes")}
-            reads = {
-                int(threads): {int(size): _time(ms) for size, ms in sizes.items()}
-                for threads, sizes in values["reads"].items()
-            }
+            reads = _by_threads_and_size(values["reads"])
             writes = {int(n): tuple(map(_time, times)) for n, times in values["writes"].items()}
             made = cls(**{**values, **lists, "reads": reads, "writes": writes})
             numbers = (made.took_ms, made.load_ms, made.others_ms)
@@ -100,10 +97,7 @@ class Measurement:
     def from_json(cls, values: Any) -> Measurement:
         """What `to_json` gave. Raises ValueError for anything else."""
         try:
-            steps = {
-                int(threads): {int(size): _time(ms) for size, ms in sizes.items()}
-                for threads, sizes in values["step_ms"].items()
-            }
+            steps = _by_threads_and_size(values["step_ms"])
             writes = {int(threads): _time(ms) for threads, ms in values["write_ms"].items()}
             made = cls(**{**values, "step_ms": steps, "write_ms": writes})
         except (KeyError, TypeError, AttributeError) as error:
@@ -111,6 +105,13 @@ class Measurement:
         if not writes or not steps or not all(SIZES[1] in sizes for sizes in steps.values()):
             raise ValueError("not a measurement: times are missing")
         return made
+
+
+def _by_threads_and_size(table: Any) -> dict[int, dict[int, float]]:
+    return {
+        int(threads): {int(size): _time(ms) for size, ms in sizes.items()}
+        for threads, sizes in table.items()
+    }
 
 
 def _time(ms: Any) -> float:

@@ -17,16 +17,9 @@ from typing import Protocol
 
 from neovim_driver import PLUGIN, Neovim
 from neovim_obtain import obtain
+from script import SCRIPT
 from terminal import ROOT, captures_folder
 
-SCRIPT = [
-    {
-        "before": "def add(a, b):\n    ",
-        "texts": ["return a + b", "return b + a", "return sum((a, b))"],
-    },
-    {"before": "def loop(names):\n    ", "texts": ["for name in names:\n        print(name)"]},
-    {"before": "smile('😀', ", "texts": ["face)"]},
-]
 README = PLUGIN / "README.md"
 # One space short of the first of them; a backspace takes one space, too.
 NEARLY = b"def add(a, b):\n   \n"

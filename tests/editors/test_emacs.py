@@ -17,20 +17,12 @@ from pathlib import Path
 
 import pytest
 from emacs_driver import CLIENT, Emacs, batch, obtain
+from script import SCRIPT
 from terminal import ROOT, captures_folder
 
 pytestmark = pytest.mark.editor
 
 SERVER = ROOT / "tests" / "serve_scripted.py"
-SCRIPT = [
-    {
-        "before": "def add(a, b):\n    ",
-        "texts": ["return a + b", "return b + a", "return sum((a, b))"],
-    },
-    {"before": "def loop(names):\n    ", "texts": ["for name in names:\n        print(name)"]},
-    {"before": "face = '😀'\nx = ", "texts": ["len(face)"]},
-    {"before": "smile('😀', ", "texts": ["face)"]},
-]
 TAB, UNDO, ENTER = "\t", "\x1f", "\r"
 README = CLIENT / "README.md"
 Start = Callable[..., Emacs]

@@ -11,16 +11,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import script
 from vscode_driver import VSCode, until
 
 SCRIPT = [
-    {
-        "before": "def add(a, b):\n    ",
-        "texts": ["return a + b", "return b + a", "return sum((a, b))"],
-    },
-    {"before": "def loop(names):\n    ", "texts": ["for name in names:\n        print(name)"]},
-    {"before": "face = '😀'\nx = ", "texts": ["len(face)"]},
-    {"before": "smile('😀', ", "texts": ["face)"]},
+    *script.SCRIPT,
     {"before": "x = average_of", "texts": ["(numbers)"]},
     {"before": "x = averages", "texts": [".pop()"]},
     {"before": "def cell(a):\n    ", "texts": ["return a * 2"]},
