@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -277,10 +276,6 @@ async def answered(future: asyncio.Future[Any]) -> AsyncIterator[None]:
     yield
     with contextlib.suppress(RequestFailed, ServerEnded):
         await asyncio.wait_for(future, PATIENCE_S)
-
-
-def signal_name(number: int) -> str:
-    return signal.Signals(number).name.removeprefix("SIG")
 
 
 def send(pid: int, number: int) -> None:
