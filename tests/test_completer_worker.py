@@ -53,7 +53,7 @@ async def test_nothing_is_parsed_on_the_loop(scene: Scene, monkeypatch: pytest.M
     scene.engine.enqueue("x")
     await scene.completer.complete(request)
     assert len(threads) >= 4
-    assert {thread.name.rpartition("_")[0] for thread in threads} == {"slm-context"}
+    assert {thread.name for thread in threads} == {"slm-context"}
 
 
 @pytest.mark.parametrize("where", ["worker", "engine"])

@@ -5,7 +5,11 @@ Threads: the event loop; the server is a process of its own.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+import sys
+from asyncio.subprocess import Process
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +64,39 @@ async def test_a_client_that_reads_no_more() -> None:
         del editor._answers[message["id"]]
         await editor.ended()
     assert editor.stderr == ""
+
+
+async def process() -> Process:
+    """One that lives until it is killed."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import sys; sys.stdin.read()", stdin=asyncio.subprocess.PIPE
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of a process's end")
+async def test_a_client_whose_process_has_ended() -> None:
+    """Somebody else holds its ends of the pipes."""
+    client = await process()
+    async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+        await editor.start(processId=client.pid)
+        await editor.open("x = (")
+        editor.expected_exit = 1
+        client.kill()
+        await editor.ended()
+    await client.wait()
+    assert editor.stderr == ""
+
+
+async def test_a_client_whose_process_is_not_known_here() -> None:
+    """Its number, in a container, is one of the host's."""
+    ended = await process()
+    ended.kill()
+    await ended.wait()
+    for pid in (ended.pid, -1):
+        async with PipeEditor([SERVE_FAKE, "stuck"]) as editor:
+            await editor.start(processId=pid)
+            await editor.open("x = (")
+        assert editor.stderr == ""
 
 
 async def test_interrupted_from_the_terminal() -> None:

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +38,7 @@ SETTINGS = {
     # Only what the model writes counts, and every place is new.
     **{"lexical": "off", "reuse": "off", "confidence_gate": "off", "syntax_gate": "off"},
 }
+Disk = Callable[[Path], AbstractContextManager[None]]
 INLINE = "textDocument/inlineCompletion"
 INVOKED = 1
 N_LINES = 20
@@ -158,8 +160,16 @@ def is_good(result: Any) -> bool:
 class Scene:
     """See the module. `async with` it."""
 
-    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        """All files are on the `disk` that is made of the folder, if any is."""
         self._home = Home()
+        self._disk = contextlib.ExitStack()
+        if disk is not None:
+            self._disk.enter_context(disk(self._home.folder))
         self.folder = self._home.folder
         self.model = self.folder / "model.gguf"
         self.env = {
@@ -187,6 +197,7 @@ class Scene:
         finally:
             for session in self._sessions:
                 await session.kill()
+            self._disk.close()
             self._home.close()
 
     async def _close(self) -> None:

@@ -54,21 +54,22 @@ def scan(language: Language, text: str) -> Scan:
     spans: list[tuple[int, int]] = []
     comments: list[tuple[int, int]] = []
     for match in _pattern(language).finditer(text):
-        start, end = match.span()
         kind = match.lastgroup
-        first = text[start]
-        if kind is not None and "comment" in kind:
+        if kind == "breaker":
+            brackets.clear()
+            continue
+        start, end = match.span()
+        if kind is None:
+            if end == start + 1 and text[start] in language.brackets:
+                _bracket(text, start, brackets, spans)
+                continue
+        elif "comment" in kind:
             comments.append((start, end))
             if end == len(text) and kind != "comment_block":
                 literal = Literal.COMMENT
-        elif kind == "breaker":
-            brackets.clear()
-        elif kind is not None:
+        else:
             literal = _open_string(language, text, start)
-        elif end == start + 1 and first in language.brackets:
-            _bracket(text, start, brackets, spans)
-            continue
-        if text.find("\n", start, end) >= 0 and kind != "breaker":
+        if text.find("\n", start, end) >= 0:
             spans.append((start, end))
     return Scan(literal, tuple(brackets), tuple(spans), tuple(comments))
 

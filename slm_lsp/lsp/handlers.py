@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
 
-from slm_lsp.lsp import convert
+from slm_lsp.lsp import client_process, convert
 from slm_lsp.lsp.commands import register_commands
 from slm_lsp.lsp.events import register_events
 from slm_lsp.types import Trigger
@@ -37,6 +37,7 @@ def register(server: SlmServer) -> None:
         server.configure(params.initialization_options)
         server.feed.initialized_with(params)
         server.status.initialized_with(params.capabilities)
+        client_process.watch(params.process_id, server.client_gone)
 
     @server.feature(lsp.INITIALIZED)
     def initialized(params: lsp.InitializedParams) -> None:

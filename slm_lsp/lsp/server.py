@@ -114,6 +114,8 @@ class SlmServer(LanguageServer):
         self._engine: Switch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
+        # What is done once the process of the client has ended.
+        self.client_gone: Callable[[], None] = lambda: None
         self._idle: dict[str, asyncio.TimerHandle] = {}
         self._attach()
 

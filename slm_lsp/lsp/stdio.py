@@ -137,7 +137,8 @@ def speak(server: SlmServer, *at_end: Callable[[], None]) -> int:
         return (0 if server.protocol.shut_down else 1), ended
 
     # Whoever reads no more may keep stdin open, and the thread that reads it cannot be woken.
-    answers = Answers(_protocol_stdout(), lambda: os._exit(end()[0]))
+    server.client_gone = lambda: os._exit(end()[0])
+    answers = Answers(_protocol_stdout(), server.client_gone)
     stdin: Any = Frames(sys.stdin.buffer)
     server.start_io(stdin=stdin, stdout=cast("BinaryIO", answers))
     status, ended = end()

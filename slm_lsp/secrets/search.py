@@ -50,7 +50,9 @@ def in_text(text: str, cursor: int | None = None) -> list[Secret]:
     found: list[Secret] = []
     at = 0
     for line in lines:
-        found += [each.moved(at) for each in in_line(line)]
+        # Of some 200 lines in a prompt hardly one holds any: what most of them cost counts.
+        if len(line) >= MIN_LINE_CHARS and (secrets := in_line(line)):
+            found += [each.moved(at) for each in secrets]
         at += len(line) + 1
     if KEY_MARK in text:
         found += _keys(lines)
@@ -62,9 +64,7 @@ def in_text(text: str, cursor: int | None = None) -> list[Secret]:
 
 
 def in_line(line: str) -> tuple[Secret, ...]:
-    """The secrets of one line."""
-    if len(line) < MIN_LINE_CHARS:
-        return ()
+    """The secrets of one line that is not too short for any."""
     return _looked_at(line) if len(line) > MAX_KEPT_CHARS else _remembered(line)
 
 

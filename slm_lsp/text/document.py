@@ -27,6 +27,9 @@ from slm_lsp.text.position import (
 )
 from slm_lsp.types import DocumentSnapshot
 
+# Lines of a block of the line index. An edit goes over one block and over all their bases.
+BLOCK_LINES = 128
+
 
 class DocumentNotOpen(KeyError):
     """The client spoke of a document that it has not opened, or has closed."""
@@ -57,36 +60,36 @@ class Edit:
 class LineIndex:
     """Line starts of one text, kept up to date by `splice`.
 
-    The list has a seam: entries from `_seam` on are stored without `_shift`. An edit
-    moves the seam to its own line and adds to the shift, so typing touches the lines
-    between two edits instead of every line after the cursor.
+    In blocks, each with its own base: an edit touches the starts of one block and the bases of
+    those behind it, wherever it is.
     """
 
-    __slots__ = ("_seam", "_shift", "_starts")
+    __slots__ = ("_bases", "_blocks", "_firsts")
 
     def __init__(self, text: str) -> None:
-        self._starts = line_starts(text)
-        self._seam = len(self._starts)
-        self._shift = 0
+        # Starts less the base of their block, which is its first start; bases; first lines.
+        self._blocks: list[list[int]] = []
+        self._bases: list[int] = []
+        self._firsts: list[int] = []
+        self._fill(0, 0, line_starts(text))
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return self._firsts[-1] + len(self._blocks[-1])
 
     def __getitem__(self, line: int) -> int:
-        start = self._starts[line]
-        return start if line < self._seam else start + self._shift
+        block = bisect_right(self._firsts, line) - 1
+        return self._bases[block] + self._blocks[block][line - self._firsts[block]]
 
     def starts(self) -> list[int]:
         """All line starts, as a list of its own."""
-        behind = self._starts[self._seam :]
-        return self._starts[: self._seam] + [start + self._shift for start in behind]
+        blocks = zip(self._bases, self._blocks, strict=True)
+        return [base + start for base, starts in blocks for start in starts]
 
     def line_at(self, offset: int) -> int:
         """The line that `offset` lies in; a line owns its terminator."""
-        seam = self._seam
-        if seam < len(self._starts) and self._starts[seam] + self._shift <= offset:
-            return bisect_right(self._starts, offset - self._shift, seam) - 1
-        return bisect_right(self._starts, offset, 0, seam) - 1
+        block = bisect_right(self._bases, offset) - 1
+        within = bisect_right(self._blocks[block], offset - self._bases[block]) - 1
+        return self._firsts[block] + within
 
     def splice(self, text: str, start: int, end: int, n_inserted: int) -> None:
         """Follow an edit that replaced `start`..`end` by `n_inserted` and gave `text`.
@@ -95,20 +98,28 @@ class LineIndex:
         LF, or part the two.
         """
         after_start = max(start, 1)  # 0 starts a line whatever the text
-        first = self.line_at(after_start - 1) + 1
-        self._move_seam(self.line_at(end) + 1)
+        begin, stop = self.line_at(after_start - 1) + 1, self.line_at(end) + 1
         found = line_starts_between(text, after_start, start + n_inserted)
-        self._starts[first : self._seam] = found
-        self._seam = first + len(found)
-        self._shift += n_inserted - (end - start)
+        shift, n_more_lines = n_inserted - (end - start), len(found) - (stop - begin)
+        # The lines before the edit and behind it are of these two blocks, or of one.
+        first = bisect_right(self._firsts, begin - 1) - 1
+        last = bisect_right(self._firsts, stop - 1) - 1
+        base, behind = self._bases[first], self._bases[last] + shift
+        starts = [base + each for each in self._blocks[first][: begin - self._firsts[first]]]
+        starts += found
+        starts += [behind + each for each in self._blocks[last][stop - self._firsts[last] :]]
+        self._bases[last + 1 :] = [each + shift for each in self._bases[last + 1 :]]
+        self._firsts[last + 1 :] = [each + n_more_lines for each in self._firsts[last + 1 :]]
+        self._fill(first, last + 1, starts)
 
-    def _move_seam(self, line: int) -> None:
-        """Make `line` the first entry that is stored without the shift."""
-        low, high = sorted((line, self._seam))
-        shift = self._shift if line > self._seam else -self._shift
-        if shift:
-            self._starts[low:high] = [start + shift for start in self._starts[low:high]]
-        self._seam = line
+    def _fill(self, first: int, stop: int, starts: list[int]) -> None:
+        """Put lines in the place of some blocks'; they are never none."""
+        size = len(starts) if len(starts) <= 2 * BLOCK_LINES else BLOCK_LINES
+        chunks = [starts[at : at + size] for at in range(0, len(starts), size)]
+        line = self._firsts[first] if first < len(self._firsts) else 0
+        self._firsts[first:stop] = [line + at for at in range(0, len(starts), size)]
+        self._bases[first:stop] = [chunk[0] for chunk in chunks]
+        self._blocks[first:stop] = [[each - chunk[0] for each in chunk] for chunk in chunks]
 
 
 class Document:

@@ -12,8 +12,9 @@ import random
 import pytest
 
 from benchmarks.chaos import faults
-from benchmarks.chaos.faults import FAULTS
-from benchmarks.chaos.scene import Scene
+from benchmarks.chaos.faults import FAULTS, Fault
+from benchmarks.chaos.root_faults import DISK, ROOT_FAULTS, on_small_disk, why_not
+from benchmarks.chaos.scene import Disk, Scene
 
 pytestmark = pytest.mark.e2e
 
@@ -22,18 +23,18 @@ SIGNALS = ("TERM", "KILL", "SEGV")
 OTHERS = [name for name in FAULTS if name.split()[1] not in SIGNALS]
 
 
-async def happens(*names: str) -> None:
+async def happens(*faults: Fault, disk: Disk | None = None) -> None:
     """Each, in this order, to one server; see the module."""
     rng = random.Random(1)
-    async with Scene() as scene:
+    async with Scene(disk=disk) as scene:
         session = await scene.session()
-        for name in names:
-            await FAULTS[name](scene, session, rng)
+        for fault in faults:
+            await fault(scene, session, rng)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_the_daemon_dies_at_any_stage(number: str) -> None:
-    await happens(*(name for name in FAULTS if name.startswith(f"daemon {number} ")))
+    await happens(*(FAULTS[name] for name in FAULTS if name.startswith(f"daemon {number} ")))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -41,4 +42,11 @@ async def test_there_is_an_answer_again_after(name: str, monkeypatch: pytest.Mon
     # Fewer than the benchmark has, for the time it takes.
     monkeypatch.setattr(faults, "N_STORM", 6)
     monkeypatch.setattr(faults, "N_UNREAD", 1000)
-    await happens(name)
+    await happens(FAULTS[name])
+
+
+@pytest.mark.parametrize("name", ROOT_FAULTS)
+async def test_there_is_an_answer_again_after_what_root_does(name: str) -> None:
+    if (reason := why_not(name)) is not None:
+        pytest.skip(reason)
+    await happens(ROOT_FAULTS[name], disk=on_small_disk if name == DISK else None)
