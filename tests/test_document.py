@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
 
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from slm_lsp.text import document as document_module
 from slm_lsp.text import position as pos
 from slm_lsp.text.document import Document, DocumentNotOpen, DocumentStore, Edit
 from slm_lsp.text.position import Encoding, Position
@@ -33,6 +35,14 @@ PIECES = (
 ALPHABETS = (PIECES, ("a", "\r", "\n"), ("a", "\ud83d", "\ude00"))
 COORDINATES = st.one_of(st.integers(0, 3), st.integers(0, 3), st.sampled_from([-1, 7, 2**31 - 1]))
 POSITIONS = st.tuples(COORDINATES, COORDINATES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks() -> Iterator[None]:
+    """The texts of tests are short, and are to be of several blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document_module, "BLOCK_LINES", 2)
+        yield
 
 
 def texts(alphabet: tuple[str, ...], max_size: int = 10) -> st.SearchStrategy[str]:

@@ -27,6 +27,9 @@ def text(tries: int, seed: int) -> dict[str, Any]:
     """So many edits."""
     from test_fuzz_text import run_sessions
 
+    from slm_lsp.text import document
+
+    document.BLOCK_LINES = 2  # as in the tests
     done = sessions = failures = 0
     numbers = random.Random(seed)
     while done < tries:

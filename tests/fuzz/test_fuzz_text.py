@@ -5,12 +5,25 @@ Invariant: the same edits in every run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from text_machine import EDITS_A_MESSAGE, TextMachine, edits_of
 
+from slm_lsp.text import document as document_module
+
 N_EDITS = 20_000
 STEPS, SESSIONS = 40, 10
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks() -> Iterator[None]:
+    """The texts of tests are short, and are to be of several blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document_module, "BLOCK_LINES", 2)
+        yield
 
 
 def run_sessions(n: int, number: int = 0) -> int:
