@@ -29,7 +29,7 @@ def text(tries: int, seed: int) -> dict[str, Any]:
 
     from slm_lsp.text import document
 
-    document.BLOCK_LINES = 2  # as in the tests
+    document.BLOCK_LINES = 1  # as in the tests
     done = sessions = failures = 0
     numbers = random.Random(seed)
     while done < tries:

@@ -22,7 +22,7 @@ STEPS, SESSIONS = 40, 10
 def small_blocks() -> Iterator[None]:
     """The texts of tests are short, and are to be of several blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document_module, "BLOCK_LINES", 2)
+        patch.setattr(document_module, "BLOCK_LINES", 1)
         yield
 
 
