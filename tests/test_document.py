@@ -205,7 +205,10 @@ def test_every_small_edit_of_every_small_text(alphabet: tuple[str, ...]) -> None
             first, last = pos.clamp(before.text, start), pos.clamp(before.text, end)
             model.replace_all(before.text[:first] + inserted + before.text[last:])
             assert document.text == model.text(), (text, edit)
-            assert document.line_starts() == starts_by_scanning(document.text), (text, edit)
+            starts = starts_by_scanning(document.text)
+            assert document.line_starts() == starts, (text, edit)
+            assert [document.offset_at((line, 0)) for line in range(len(starts))] == starts
+            assert document.n_lines == len(starts)
 
 
 class StoreMachine(RuleBasedStateMachine):
