@@ -8,6 +8,7 @@ Invariant: no sleep; the worker is held and released by events.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,6 +125,36 @@ async def test_a_parse_is_told_to_stop(
     # The text alone still gives an answer.
     assert (await scene.complete()).completion is not None
     assert answers == [False, True]
+
+
+async def test_nothing_is_collected_while_a_request_is_looked_at(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    original = extraction.extract
+
+    def look(*rest: Any) -> Any:
+        seen.append(("worker", gc.isenabled()))
+        return original(*rest)
+
+    def filtered(*rest: Any) -> Any:
+        seen.append(("filters", gc.isenabled()))
+        return postprocess_filtered(*rest)
+
+    postprocess_filtered = postprocess.filtered
+    generate = scene.engine.generate
+
+    async def generated(request: Any) -> Generation:
+        seen.append(("engine", gc.isenabled()))
+        return await generate(request)
+
+    monkeypatch.setattr(extraction, "extract", look)
+    monkeypatch.setattr(postprocess, "filtered", filtered)
+    monkeypatch.setattr(scene.engine, "generate", generated)
+    scene.engine.enqueue("xs")
+    await scene.complete()
+    assert seen == [("worker", False), ("engine", True), ("filters", False)]
+    assert gc.isenabled()
 
 
 async def test_a_cancelled_request_leaves_the_queue(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from language_samples import SAMPLES
 
 from slm_lsp.context import syntax
+from slm_lsp.context.edits import Edit, apply_edit, edit_between, row_at
 from slm_lsp.context.languages import LANGUAGES, PLAIN_TEXT, language_of, language_of_path
-from slm_lsp.context.syntax import Edit, SyntaxTrees, edit_between, encode, nodes_at
+from slm_lsp.context.syntax import SyntaxTrees, encode, nodes_at
 from slm_lsp.text.position import byte_offset
 from slm_lsp.types import DocumentSnapshot
 
@@ -171,9 +172,17 @@ def test_edit_between(old: str, new: str, expect: Edit) -> None:
 def test_apply_edit_moves_what_is_behind_the_edit(old: str, new: str) -> None:
     tree = full(old, "python").copy()
     old_bytes, new_bytes = encode(old), encode(new)
-    syntax.apply_edit(tree, old_bytes, new_bytes, edit_between(old_bytes, new_bytes))
+    edit = edit_between(old_bytes, new_bytes)
+    apply_edit(tree, old_bytes, new_bytes, edit, row_at(old_bytes, edit.start))
     assert tree.root_node.end_byte == len(new_bytes)
     assert tree.root_node.end_point == full(new, "python").root_node.end_point
+
+
+@given(st.text(alphabet="a\n", max_size=20).map(str.encode), st.integers(0, 20), st.integers(0, 20))
+def test_a_row_counted_from_another_place_is_the_same(source: bytes, at: int, near: int) -> None:
+    at, near = min(at, len(source)), min(near, len(source))
+    row = source.count(b"\n", 0, near)
+    assert row_at(source, at, (near, row)) == row_at(source, at) == source.count(b"\n", 0, at)
 
 
 @settings(deadline=None)

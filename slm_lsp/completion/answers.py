@@ -219,8 +219,8 @@ class Answers:
     def _place(
         self, snapshot: DocumentSnapshot, context: CompletionContext, finish: Finish
     ) -> Place:
-        place = Place.of(context, finish, language_of(context.language or snapshot.language))
-        return replace(place, end_of_word=self._end_of_word, specials=self._specials())
+        language = language_of(context.language or snapshot.language)
+        return Place.of(context, finish, language, self._end_of_word, self._specials())
 
     def _fitted(
         self,

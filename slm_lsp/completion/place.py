@@ -43,7 +43,14 @@ class Place:
     specials: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, context: CompletionContext, finish: Finish, language: Language = UNKNOWN) -> Place:
+    def of(
+        cls,
+        context: CompletionContext,
+        finish: Finish,
+        language: Language = UNKNOWN,
+        end_of_word: Callable[[str], str | None] = no_word,
+        specials: tuple[str, ...] = (),
+    ) -> Place:
         before = context.prefix[-LOOK_CHARS:]
         after = context.suffix[:LOOK_CHARS]
         if before.endswith("\r") and after.startswith("\n"):
@@ -51,7 +58,7 @@ class Place:
         before, after = unix_lines(before), unix_lines(after)
         if len(context.prefix) > LOOK_CHARS:
             before = before[before.find("\n") + 1 :]
-        return cls(context, finish, language, before, after)
+        return cls(context, finish, language, before, after, end_of_word, specials)
 
     def whole(self, lines: Sequence[str]) -> list[str]:
         """The lines of a text, the first with what stands before it."""

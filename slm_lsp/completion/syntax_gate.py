@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from slm_lsp.completion import ladder
 from slm_lsp.completion.brackets import CLOSING, open_quote, scan, unpaired
@@ -105,8 +106,16 @@ class _Gate:
     def __init__(self, place: Place, trial: Trial) -> None:
         self._place = place
         self._trial = trial
-        self._open_before = scan(trial.before, place.language).open
-        self._behind = scan(trial.after, place.language).reaching
+
+    # Of most texts the first look says all.
+
+    @cached_property
+    def _open_before(self) -> str:
+        return scan(self._trial.before, self._place.language).open
+
+    @cached_property
+    def _behind(self) -> str:
+        return scan(self._trial.after, self._place.language).reaching
 
     def judge(self, text: str) -> Verdict:
         whole, limit = self._to_block_end(text), len(text)
@@ -141,9 +150,9 @@ class _Gate:
         What the user left open may be closed behind it. A missing `;` is no error where time was
         too short.
         """
-        tail, users = self._tail(piece), self._tail("").closers
         if self._compares(piece, "", ""):
             return True
+        tail, users = self._tail(piece), self._tail("").closers
         if users and self._compares(piece, tail.closers[tail.n_own :], users):
             return True
         is_cut = self._place.finish is Finish.DEADLINE

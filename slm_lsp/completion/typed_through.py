@@ -66,7 +66,7 @@ class TypedThrough:
 
         What a deadline cut never takes the place of a longer answer.
         """
-        key = _key(uri, text, offset, 0)
+        key = _key(uri, text, offset)
         known = self._entries.get(key)
         if not complete and known is not None and known.text.startswith(answer):
             self._entries.move_to_end(key)
@@ -85,8 +85,10 @@ class TypedThrough:
         """
         cut: tuple[Key, Remembered] | None = None
         farthest = min(offset, self._longest.get(uri, -1), MAX_TYPED_CHARS)
+        after = text[offset : offset + AFTER_CHARS]
         for n_typed in range(farthest + 1):
-            key = _key(uri, text, offset, n_typed)
+            at = offset - n_typed
+            key = uri, text[max(0, at - BEFORE_CHARS) : at], after
             entry = self._entries.get(key)
             if entry is None or not entry.text.startswith(text[offset - n_typed : offset]):
                 continue
@@ -109,7 +111,7 @@ class TypedThrough:
             del self._entries[key]
 
 
-def _key(uri: str, text: str, offset: int, n_typed: int) -> Key:
-    """A place by the text around it, without the `n_typed` characters before the cursor."""
-    at = offset - n_typed
-    return uri, text[max(0, at - BEFORE_CHARS) : at], text[offset : offset + AFTER_CHARS]
+def _key(uri: str, text: str, offset: int) -> Key:
+    """A place by the text around it."""
+    before = text[max(0, offset - BEFORE_CHARS) : offset]
+    return uri, before, text[offset : offset + AFTER_CHARS]

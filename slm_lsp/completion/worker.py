@@ -5,7 +5,8 @@ so this is done with no more than a queue: an executor's futures, their locks an
 to the loop's took 0.15 ms each time.
 
 Invariant: nobody waits for the thread past a deadline. What is only caught up with gives way
-(it asks `is_wanted`), and is told to go on once nobody waits any more.
+(it asks `is_wanted`), and is told to go on once nobody waits any more. Python's collector gives
+way, too: a run takes up to 5 ms, and finds no more in a hurry than after it.
 
 Threads: public methods on the event loop; `is_wanted` on the worker, too.
 """
@@ -13,6 +14,7 @@ Threads: public methods on the event loop; `is_wanted` on the worker, too.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -93,14 +95,14 @@ class Worker:
         Raises WorkerClosed.
         """
         work = self.begin(call, *args)
-        self._n_waiting += 1
+        self._hurry()
         work.add_done_callback(self._done)
         return await result_of(work, deadline)
 
     @contextmanager
     def hurried(self) -> Iterator[None]:
         """What is only caught up with gives way meanwhile: somebody is about to ask."""
-        self._n_waiting += 1
+        self._hurry()
         try:
             yield
         finally:
@@ -131,8 +133,14 @@ class Worker:
             job.run()
             del job  # what it holds of a document may go while nothing is to be done
 
+    def _hurry(self) -> None:
+        self._n_waiting += 1
+        gc.disable()
+
     def _done(self, _: asyncio.Future[Any] | None = None) -> None:
         self._n_waiting -= 1
+        if not self._n_waiting:
+            gc.enable()
         if self._later is None and not self.closed:
             self._later = asyncio.get_running_loop().call_later(CATCH_UP_S, self._go_on)
 

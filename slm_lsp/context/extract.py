@@ -36,7 +36,9 @@ from slm_lsp.types import CompletionContext, DocumentSnapshot, Trigger
 if TYPE_CHECKING:
     from slm_lsp.context.syntax import Tree
 
-MAX_BEFORE = 5_000
+MAX_BEFORE = 5_500
+# The text before the cursor begins at one of so many places, so that typing only appends to it.
+STEP_BEFORE = 1_000
 MAX_AFTER = 4_000
 
 
@@ -174,7 +176,7 @@ def _parse(
 
 
 def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Place:
-    start = _whole_line(text, max(0, offset - MAX_BEFORE), offset)
+    start = _whole_line(text, _first_seen(offset), offset)
     start += _literal_at_start(language, text, start, offset, at)
     before = text[start:offset]
     if start > 0 and text[start - 1] not in "\r\n":
@@ -189,6 +191,11 @@ def _look(language: Language, text: str, offset: int, at: _Tree | None) -> _Plac
     if below and offset + MAX_AFTER < len(text):
         below.pop()
     return _Place(before[:cut], before[cut:], rest, tuple(below))
+
+
+def _first_seen(offset: int) -> int:
+    start = max(0, offset - MAX_BEFORE)
+    return start + -start % STEP_BEFORE
 
 
 def _whole_line(text: str, start: int, offset: int) -> int:

@@ -5,7 +5,8 @@ comment, which brackets. Half-written code is the normal case, and a tree of it 
 just where the cursor is.
 
 Invariant: linear in the text, and never wrong for longer than a line about an ordinary
-string, since those end with their line. Knows languages only through `Language`.
+string, since those end with their line. Knows languages only through `Language`. What is remembered
+of the last text makes the next scan shorter, and changes no answer.
 
 Threads: any; pure functions.
 """
@@ -47,18 +48,42 @@ class Scan:
     comments: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A scan up to a place within code, from which it goes on the same whatever follows `text`."""
+
+    text: str
+    at: int
+    brackets: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    comments: tuple[tuple[int, int], ...]
+
+
+_NOT_BEGUN = _Begun("", 0, (), (), ())
+# Of each language, the last scan but for its last line, which is what typing changes. Replaced as a
+# whole, so that any thread may read it.
+_begun: dict[str, _Begun] = {}
+
+
 def scan(language: Language, text: str) -> Scan:
     """Scan the whole text, which starts in code and has `\\n` line ends."""
+    begun = _begun.get(language.name, _NOT_BEGUN)
+    if not text.startswith(begun.text):
+        begun = _NOT_BEGUN
     literal = Literal.CODE
-    brackets: list[int] = []
-    spans: list[tuple[int, int]] = []
-    comments: list[tuple[int, int]] = []
-    for match in _pattern(language).finditer(text):
+    brackets, spans, comments = list(begun.brackets), list(begun.spans), list(begun.comments)
+    # Only what ends before the last line break is the same whatever the last line becomes.
+    n_sure, at, is_kept = text.rfind("\n"), begun.at, False
+    for match in _pattern(language).finditer(text, begun.at):
+        start, end = match.span()
+        if end > n_sure and not is_kept:
+            _keep(language, text[: n_sure + 1], at, brackets, spans, comments)
+            is_kept = True
+        at = end
         kind = match.lastgroup
         if kind == "breaker":
             brackets.clear()
             continue
-        start, end = match.span()
         if kind is None:
             if end == start + 1 and text[start] in language.brackets:
                 _bracket(text, start, brackets, spans)
@@ -71,7 +96,20 @@ def scan(language: Language, text: str) -> Scan:
             literal = _open_string(language, text, start)
         if text.find("\n", start, end) >= 0:
             spans.append((start, end))
+    if not is_kept:
+        _keep(language, text[: n_sure + 1], at, brackets, spans, comments)
     return Scan(literal, tuple(brackets), tuple(spans), tuple(comments))
+
+
+def _keep(
+    language: Language,
+    text: str,
+    at: int,
+    brackets: list[int],
+    spans: list[tuple[int, int]],
+    comments: list[tuple[int, int]],
+) -> None:
+    _begun[language.name] = _Begun(text, at, tuple(brackets), tuple(spans), tuple(comments))
 
 
 def line_start(text: str, at: int) -> int:

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from slm_lsp.context.edits import apply_edit, edit_between, row_at
 from slm_lsp.context.foreign import without_magic
 from slm_lsp.context.languages import Language, language_of
 from slm_lsp.context.pieces import Pieces
-from slm_lsp.text.common import common_prefix, common_suffix
 from slm_lsp.types import DocumentSnapshot
 
 if TYPE_CHECKING:
@@ -55,15 +55,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """The one replaced span that turns an old source into a new one, in bytes."""
-
-    start: int
-    old_end: int
-    new_end: int
-
-
 @dataclass(slots=True)
 class _Parsed:
     language: str
@@ -74,6 +65,8 @@ class _Parsed:
     n_reports: int
     # The tree as it was moved last, and the text that it was moved to, also encoded.
     moved: tuple[str, bytes, Tree] | None = None
+    # Where that began, and its row: the next is near, and nobody need count from the first row.
+    near: tuple[int, int] = (0, 0)
 
 
 class SyntaxTrees:
@@ -185,7 +178,8 @@ class SyntaxTrees:
         if tree is None:
             source = b""
         n_expected = _n_expected(n_reports, known.n_reports if known is not None else None)
-        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_expected)
+        near = known.near if known is not None and old is not None else (0, 0)
+        parsed = _Parsed(snapshot.language, snapshot.text, source, tree, n_expected, near=near)
         self._parsed[snapshot.uri] = parsed
         self._parsed.move_to_end(snapshot.uri)
         while len(self._parsed) > self._max_documents:
@@ -202,8 +196,10 @@ class SyntaxTrees:
         if before != text:
             # A copy, as editing changes a tree in place and callers hold the old one.
             now, moved = self.source(text), moved.copy()
-            apply_edit(moved, source, now, edit_between(source, now))
-            known.moved = text, now, moved
+            edit = edit_between(source, now)
+            row = row_at(source, edit.start, known.near)
+            apply_edit(moved, source, now, edit, row)
+            known.moved, known.near = (text, now, moved), (edit.start, row)
         return moved
 
     def tidy(self) -> None:
@@ -273,32 +269,6 @@ def encode(text: str) -> bytes:
         return _SURROGATE.sub("\ufffd", text).encode()
 
 
-def edit_between(old: bytes, new: bytes) -> Edit:
-    """The shortest single replacement, cut at code points, that turns `old` into `new`."""
-    shorter = min(len(old), len(new))
-    start = common_prefix(old, new, shorter)
-    while start > 0 and (_inside_code_point(old, start) or _inside_code_point(new, start)):
-        start -= 1
-    tail = common_suffix(old, new, shorter - start)
-    while tail > 0 and _inside_code_point(old, len(old) - tail):
-        tail -= 1
-    return Edit(start, len(old) - tail, len(new) - tail)
-
-
-def apply_edit(tree: Tree, old: bytes, new: bytes, edit: Edit) -> None:
-    """Move the nodes of the tree of `old` to where they are in `new`, in place."""
-    row, line = new.count(b"\n", 0, edit.start), new.rfind(b"\n", 0, edit.start) + 1
-
-    def point(source: bytes, end: int) -> tuple[int, int]:
-        breaks = source.count(b"\n", edit.start, end)
-        begin = source.rfind(b"\n", edit.start, end) + 1 if breaks else line
-        return row + breaks, end - begin
-
-    start = row, edit.start - line
-    old_end, new_end = point(old, edit.old_end), point(new, edit.new_end)
-    tree.edit(edit.start, edit.old_end, edit.new_end, start, old_end, new_end)
-
-
 def nodes_at(tree: Tree, at: int) -> list[Node]:
     """The nodes that hold the byte before `at` (the first byte if there is none), innermost
     first and the root last."""
@@ -320,10 +290,6 @@ def errors(node: Node) -> Iterator[Node]:
         if current.is_error or current.is_missing:
             yield current
         pending.extend(child for child in current.children if child.has_error or child.is_missing)
-
-
-def _inside_code_point(source: bytes, at: int) -> bool:
-    return at < len(source) and source[at] & 0xC0 == 0x80
 
 
 def _run(

@@ -114,13 +114,13 @@ class SlmServer(LanguageServer):
         self._engine: Switch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: threading.Thread | None = None
-        # What is done once the process of the client has ended.
-        self.client_gone: Callable[[], None] = lambda: None
         self._idle: dict[str, asyncio.TimerHandle] = {}
         self._attach()
 
     def _attach(self) -> None:
         """Take what the protocol has for us."""
+        # What is done once the process of the client has ended.
+        self.client_gone: Callable[[], None] = lambda: None
         self.leaves_out = lambda uri, language: False
         self.protocol.on_open = self._opened
         self.protocol.on_close = self._closed

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from functools import lru_cache
 from itertools import chain
 
 from slm_lsp.prompt import files
@@ -147,6 +148,7 @@ def sentinels(template: FimTemplate) -> tuple[str, ...]:
     return files.sentinels(template.layout)
 
 
+@lru_cache(maxsize=8)
 def control_texts(template: FimTemplate) -> tuple[str, ...]:
     """What a model may spell out of a template: its sentinels, and what ends a generation."""
     return (*sentinels(template), *template.stop)

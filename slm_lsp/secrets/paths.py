@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 # Whatever the folder. All in lower case.
@@ -71,6 +71,7 @@ def is_secret_path(path: str) -> bool:
     return _is_telling(folders, name)
 
 
+@lru_cache(maxsize=256)
 def is_secret_uri(uri: str) -> bool:
     """`is_secret_path` of a document, whatever its scheme."""
     return is_secret_path(_path_of(uri))

@@ -54,13 +54,18 @@ def in_text(text: str, cursor: int | None = None) -> list[Secret]:
         if len(line) >= MIN_LINE_CHARS and (secrets := in_line(line)):
             found += [each.moved(at) for each in secrets]
         at += len(line) + 1
-    if KEY_MARK in text:
+    if may_span_lines(text):
         found += _keys(lines)
     if cursor is not None:
         begin = text.rfind("\n", 0, cursor) + 1
         typed = formats.begun(text[begin:cursor])
         found += [typed.moved(begin)] if typed else []
     return disjoint(found) if found else found
+
+
+def may_span_lines(text: str) -> bool:
+    """Whether a secret of a text may be of more than one line."""
+    return KEY_MARK in text
 
 
 def in_line(line: str) -> tuple[Secret, ...]:

@@ -101,6 +101,8 @@ class LineIndex:
         begin, stop = self.line_at(after_start - 1) + 1, self.line_at(end) + 1
         found = line_starts_between(text, after_start, start + n_inserted)
         shift, n_more_lines = n_inserted - (end - start), len(found) - (stop - begin)
+        if begin == stop and not found:
+            return self._shift(begin, shift)
         # The lines before the edit and behind it are of these two blocks, or of one.
         first = bisect_right(self._firsts, begin - 1) - 1
         last = bisect_right(self._firsts, stop - 1) - 1
@@ -111,6 +113,13 @@ class LineIndex:
         self._bases[last + 1 :] = [each + shift for each in self._bases[last + 1 :]]
         self._firsts[last + 1 :] = [each + n_more_lines for each in self._firsts[last + 1 :]]
         self._fill(first, last + 1, starts)
+
+    def _shift(self, line: int, shift: int) -> None:
+        """Let the starts from a line on follow an edit within the line before it."""
+        block = bisect_right(self._firsts, line - 1) - 1
+        starts, at = self._blocks[block], line - self._firsts[block]
+        starts[at:] = [each + shift for each in starts[at:]]
+        self._bases[block + 1 :] = [each + shift for each in self._bases[block + 1 :]]
 
     def _fill(self, first: int, stop: int, starts: list[int]) -> None:
         """Put lines in the place of some blocks'; they are never none."""

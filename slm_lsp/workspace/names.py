@@ -2,8 +2,9 @@
 
 Owns: which identifiers of the text before and after it are looked up, and in which order.
 
-Invariant: pure. A word that is only half typed is not among them, and typing one more character
-of it changes nothing.
+Invariant: pure, but for a bounded memory of lines: typing changes one of those that are looked at.
+A word that is only half typed is not among them, and typing one more character of it changes
+nothing.
 
 Threads: any.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from slm_lsp.context.languages import language_of
 from slm_lsp.context.lines import group_of
@@ -27,8 +29,11 @@ CALL_LINES = 12
 # Of the text that is alike elsewhere.
 SIMILAR_LINES = 20
 MAX_SIMILAR_WORDS = 40
+# Lines and texts of which it is remembered what they name; longer lines change as a whole.
+MAX_LINES_KEPT, MAX_KEPT_CHARS, MAX_TEXTS_KEPT = 1024, 400, 16
 _WORD_END = re.compile(r"[^\W\d]\w*$")
 _CALLED = re.compile(r"([^\W\d][\w$]*)$")
+_BRACKET = re.compile(r"[()\[\]{}]")
 _STRING = re.compile(r"([\"'`])(?:\\.|(?!\1)[^\\])*\1")
 # A name that nobody gives to a second thing by chance: of several words, or a type's.
 _DISTINCTIVE = re.compile(r"\w_\w|[a-z0-9][A-Z]|[A-Z][a-z]\w*$")
@@ -44,20 +49,20 @@ def names_near(language: str, prefix: str, suffix: str) -> tuple[str, ...]:
     after = suffix.split("\n")[:LINES_AFTER]
     ordered: dict[str, None] = {}
     for line in (current, *_headers(language, before), *reversed(above), *after[1:]):
-        if not _NOT_CODE.match(line.lstrip()):
-            ordered.update(dict.fromkeys(reversed(in_order(_STRING.sub('""', line)))))
-    return tuple(name for name in ordered if is_telling(name))[:MAX_NAMES]
+        ordered.update(dict.fromkeys(_named(line)))
+    return tuple(ordered)[:MAX_NAMES]
 
 
 def called_at(language: str, prefix: str) -> str:
     """The name of the innermost call that is open at the end of a text; empty where none is."""
-    lines = prefix.split("\n")[-CALL_LINES:]
+    lines = prefix.rsplit("\n", CALL_LINES)[-CALL_LINES:]
     text = "\n".join(_STRING.sub('""', line) for line in lines)
     depth = 0
-    for at in range(len(text) - 1, -1, -1):
+    for bracket in reversed(list(_BRACKET.finditer(text))):
+        at = bracket.start()
         if text[at] in ")]}":
             depth += 1
-        elif text[at] in "([{" and depth:
+        elif depth:
             depth -= 1
         elif text[at] == "(":
             # A bracket around a part of an argument is in a call, too.
@@ -71,7 +76,10 @@ def called_at(language: str, prefix: str) -> str:
 
 def defined_near(language: str, prefix: str, suffix: str) -> frozenset[str]:
     """The names that the text around a place defines itself."""
-    return frozenset(name for text in (prefix, suffix) for name, _ in definitions(language, text))
+    above, _, line = prefix.rpartition("\n")
+    return (
+        _defined_in(language, above) | _defined_in(language, line) | _defined_in(language, suffix)
+    )
 
 
 def is_telling(name: str) -> bool:
@@ -93,12 +101,41 @@ def without_open_word(prefix: str) -> str:
 def similar_to(prefix: str, suffix: str) -> frozenset[str]:
     """The words of the lines around a place, to find lines like them. Only whole lines count,
     so that the same is asked until the line is left."""
-    above = prefix.split("\n")[-1 - SIMILAR_LINES : -1]
-    below = suffix.split("\n")[1 : 1 + SIMILAR_LINES // 2]
-    words = dict.fromkeys(
-        word for line in (*reversed(above), *below) for word in in_order(line) if is_telling(word)
-    )
+    above = prefix.rsplit("\n", 1 + SIMILAR_LINES)[-1 - SIMILAR_LINES : -1]
+    below = suffix.split("\n", 1 + SIMILAR_LINES // 2)[1 : 1 + SIMILAR_LINES // 2]
+    words: dict[str, None] = {}
+    for line in (*reversed(above), *below):
+        words.update(dict.fromkeys(_worded(line)))
     return frozenset(list(words)[:MAX_SIMILAR_WORDS])
+
+
+def _named(line: str) -> tuple[str, ...]:
+    """The telling names of a line of code, the last one first."""
+    return _names_in(line) if len(line) > MAX_KEPT_CHARS else _names_kept(line)
+
+
+def _worded(line: str) -> tuple[str, ...]:
+    """The telling words of a line, be they of code or not, in order."""
+    return _words_in(line) if len(line) > MAX_KEPT_CHARS else _words_kept(line)
+
+
+def _names_in(line: str) -> tuple[str, ...]:
+    if _NOT_CODE.match(line.lstrip()):
+        return ()
+    return tuple(filter(is_telling, reversed(in_order(_STRING.sub('""', line)))))
+
+
+def _words_in(line: str) -> tuple[str, ...]:
+    return tuple(filter(is_telling, in_order(line)))
+
+
+_names_kept = lru_cache(MAX_LINES_KEPT)(_names_in)
+_words_kept = lru_cache(MAX_LINES_KEPT)(_words_in)
+
+
+@lru_cache(MAX_TEXTS_KEPT)
+def _defined_in(language: str, text: str) -> frozenset[str]:
+    return frozenset(name for name, _ in definitions(language, text))
 
 
 def _headers(language: str, before: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from slm_lsp.workspace.identifiers import contained, dice, token_set
 
@@ -103,11 +104,13 @@ def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
     lines = around.split("\n")
     # Compared with as much text as a piece is, too: a set of words is alike only to one as large.
     of_lines = [_words_in_line(line) for line in lines]
-    parts = [
-        frozenset[str]().union(*of_lines[start : start + WINDOW_LINES])
-        for start in range(0, max(1, len(lines) - STEP_LINES), STEP_LINES)
+    steps = [
+        frozenset[str]().union(*of_lines[start : start + STEP_LINES])
+        for start in range(0, len(lines), STEP_LINES)
     ]
-    everything = frozenset[str]().union(*parts)
+    # As windows are: two steps each.
+    parts = [one | other for one, other in pairwise(steps)] or steps
+    everything = frozenset[str]().union(*steps)
 
     def is_too_alike(piece: Piece) -> bool:
         is_long = len(piece.words) > FEW_WORDS

@@ -24,6 +24,9 @@ from slm_lsp.workspace.ignore import IgnoreRules
 from slm_lsp.workspace.reader import IndexReader
 from slm_lsp.workspace.store import index_path
 
+# Files of which it is remembered where they are: that of the cursor is asked for twice a request.
+MAX_LOCATED = 256
+
 
 @dataclass(slots=True, eq=False)
 class Root:
@@ -42,9 +45,11 @@ class Roots:
     def __init__(self, index_folder: Path | None) -> None:
         self._index_folder = index_folder
         self.all: tuple[Root, ...] = ()
+        self._located: dict[Path, tuple[Root, str] | None] = {}
 
     def set(self, folders: tuple[Path, ...]) -> None:
         """Take these folders for those that there were."""
+        self._located.clear()
         known = {root.folder: root for root in self.all}
         for gone in set(known) - set(folders):
             known[gone].reader.close()
@@ -65,6 +70,13 @@ class Roots:
         """The innermost folder that holds a file, and the file's path in it."""
         if path is None:
             return None
+        if path not in self._located:
+            if len(self._located) == MAX_LOCATED:
+                self._located.clear()
+            self._located[path] = self._locate(path)
+        return self._located[path]
+
+    def _locate(self, path: Path) -> tuple[Root, str] | None:
         holders = [root for root in self.all if path.is_relative_to(root.folder)]
         if not holders:
             return None

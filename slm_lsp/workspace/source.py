@@ -19,7 +19,7 @@ from pathlib import Path
 
 from slm_lsp.text.whitespace import unix_lines
 from slm_lsp.types import DocumentSnapshot, Snippet
-from slm_lsp.workspace.base import OutlineOf, PlaceQuery, place_of
+from slm_lsp.workspace.base import PREFIX_CHARS, OutlineOf, PlaceQuery, place_of
 from slm_lsp.workspace.builds import Builds
 from slm_lsp.workspace.definitions import Definitions
 from slm_lsp.workspace.files import read_source
@@ -53,8 +53,11 @@ class Around:
     def of(cls, place: PlaceQuery) -> Around:
         """What stands around a place."""
         prefix, suffix = unix_lines(place.prefix), unix_lines(place.suffix)
+        # A line that is cut off would be another with every key.
+        is_cut = len(place.prefix) >= PREFIX_CHARS
+        lines = prefix[prefix.find("\n") + 1 :] if is_cut else prefix
         return cls(
-            *(prefix, suffix, defined_near(place.language, prefix, suffix)),
+            *(prefix, suffix, defined_near(place.language, lines, suffix)),
             names_near(place.language, prefix, suffix),
             similar_to(prefix, suffix),
         )
@@ -156,14 +159,14 @@ class WorkspaceSource:
 
     def name_of(self, uri: str) -> tuple[str, str]:
         """What a document is called to the model: its workspace folder's name, and its path."""
-        self._refresh()
+        self._take_folders()
         path = path_of(uri)
         found = self._roots.locate(path)
         return (found[0].folder.name if found else ""), self._roots.shown_path(path)
 
     def place(self, snapshot: DocumentSnapshot, offset: int, max_chars: int) -> PlaceQuery:
         """The query of a place in a document."""
-        self._refresh()
+        self._take_folders()
         path = self._roots.shown_path(path_of(snapshot.uri))
         return place_of(snapshot.uri, path, snapshot.language, snapshot.text, offset, max_chars)
 
@@ -258,6 +261,17 @@ class WorkspaceSource:
 
     def _refresh(self) -> None:
         """Take notice of what the event loop and the builds have done."""
+        self._take_folders()
+        for root in self._roots.all:
+            root.reader.stop = _never
+            root.reader.refresh()
+            if root.reader.broken:
+                root.reader.broken = False
+                if self._builds is not None:
+                    self._builds.anew(root.folder)
+
+    def _take_folders(self) -> None:
+        """Take notice of what the event loop has done."""
         folders, rules_changed = self._folders, self._rules_changed
         if rules_changed or tuple(root.folder for root in self._roots.all) != folders:
             self._rules_changed = False
@@ -266,13 +280,6 @@ class WorkspaceSource:
             for each in self._live.all():
                 each.may_be_shown = self._may_show(each)
                 each.path = self._roots.shown_path(path_of(each.uri))
-        for root in self._roots.all:
-            root.reader.stop = _never
-            root.reader.refresh()
-            if root.reader.broken:
-                root.reader.broken = False
-                if self._builds is not None:
-                    self._builds.anew(root.folder)
 
     def _read_closed(self, stop: Callable[[], bool]) -> None:
         """A document that was closed is what the disk has of it."""
