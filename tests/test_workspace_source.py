@@ -19,6 +19,7 @@ from slm_lsp.workspace.pieces import (
     FEW_WORDS,
     LIKE_CURSOR,
     LIKE_EACH_OTHER,
+    WITHIN_CURSOR,
     Piece,
     chosen,
     fused,
@@ -425,6 +426,30 @@ def test_no_two_pieces_are_nearly_the_same(text: str, around: str) -> None:
         assert dice(each.words, token_set(around)) <= most
 
 
+WORDS = st.frozensets(st.sampled_from([f"word_{n}" for n in range(12)]), max_size=12)
+
+
+@given(st.lists(WORDS, max_size=40), WORDS, st.booleans())
+def test_likeness_is_to_any_part_of_the_text_around(
+    lines: list[frozenset[str]], words: frozenset[str], is_window: bool
+) -> None:
+    around = "\n".join(" ".join(sorted(line)) for line in lines)
+    n_lines = around.count("\n") + 1
+    parts = [
+        token_set("\n".join(around.split("\n")[start : start + 16]))
+        for start in range(0, max(1, n_lines - 8), 8)
+    ]
+    is_long = len(words) > FEW_WORDS
+    most = LIKE_CURSOR if is_long else LIKE_EACH_OTHER
+    everything = token_set(around)
+    is_alike = (is_window or is_long) and (
+        any(dice(words, each) > most for each in (everything, *parts))
+        or (is_window and is_long and len(words & everything) > WITHIN_CURSOR * len(words))
+    )
+    piece = Piece("a", 0, "", words, is_window)
+    assert pieces.likeness(around, "")(piece) == is_alike
+
+
 def test_windows_cover_a_text_without_blank_edges() -> None:
     text = "\n\n".join(f"line_{n} = {n}" for n in range(100))
     pieces = list(windows("a", text))
@@ -474,7 +499,8 @@ def test_typing_takes_apart_the_line_that_is_typed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pieces, "token_set", counted)
     pieces._remembered.cache_clear()
     above = "".join(f"value_{i} = compute_{i}()\n" for i in range(100))
-    pieces.likeness(above + "tot", "")
+    piece = Piece("a", 0, "", frozenset(f"value_{i}" for i in range(20)), is_window=True)
+    assert pieces.likeness(above + "tot", "")(piece)
     assert len(read) == 101
-    pieces.likeness(above + "tota", "\n")
+    assert pieces.likeness(above + "tota", "\n")(piece)
     assert read[101:] == ["tota", ""]

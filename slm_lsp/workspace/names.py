@@ -44,9 +44,9 @@ def names_near(language: str, prefix: str, suffix: str) -> tuple[str, ...]:
     """The names that a completion may have to do with, the most likely first: those of the line
     itself, the last one first, then of the definitions around it, then of the lines above."""
     before = without_open_word(prefix)
-    lines = before.split("\n")[-NEAR_LINES:]
+    lines = before.rsplit("\n", NEAR_LINES)[-NEAR_LINES:]
     current, above = lines[-1], lines[:-1]
-    after = suffix.split("\n")[:LINES_AFTER]
+    after = suffix.split("\n", LINES_AFTER)[:LINES_AFTER]
     ordered: dict[str, None] = {}
     for line in (current, *_headers(language, before), *reversed(above), *after[1:]):
         ordered.update(dict.fromkeys(_named(line)))
@@ -148,7 +148,7 @@ def _headers(language: str, before: str) -> Iterator[str]:
     for line in reversed(lines[:-1]):
         if limit == 0:
             return
-        if line.strip() and columns(line) < limit:
-            limit = columns(line)
+        if line.strip() and (own := columns(line)) < limit:
+            limit = own
             if group_of(header, line[:300]) is not None:
                 yield line

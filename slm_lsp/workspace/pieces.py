@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from slm_lsp.workspace.identifiers import contained, dice, token_set
@@ -100,29 +100,50 @@ def chosen(
 
 def likeness(prefix: str, suffix: str) -> Callable[[Piece], bool]:
     """Tells whether a piece is nearly what stands around a place: a model copies that."""
-    around = f"{prefix}{suffix}"
-    lines = around.split("\n")
-    # Compared with as much text as a piece is, too: a set of words is alike only to one as large.
-    of_lines = [_words_in_line(line) for line in lines]
-    steps = [
-        frozenset[str]().union(*of_lines[start : start + STEP_LINES])
-        for start in range(0, len(lines), STEP_LINES)
-    ]
-    # As windows are: two steps each.
-    parts = [one | other for one, other in pairwise(steps)] or steps
-    everything = frozenset[str]().union(*steps)
+    around = _Around(prefix, suffix)
 
     def is_too_alike(piece: Piece) -> bool:
         is_long = len(piece.words) > FEW_WORDS
         if not piece.is_window and not is_long:
             return False  # a signature, whose names are those of its use
         most = LIKE_CURSOR if is_long else LIKE_EACH_OTHER
-        if any(dice(piece.words, part) > most for part in (everything, *parts)):
+        n_shared = len(piece.words & around.everything)
+        # A part shares no more than that, and has no fewer words than it shares.
+        could_be = 2 * n_shared > most * (len(piece.words) + n_shared)
+        if could_be and any(dice(piece.words, part) > most for part in around.parts):
+            return True
+        if dice(piece.words, around.everything) > most:
             return True
         is_long_window = piece.is_window and is_long
-        return is_long_window and contained(piece.words, everything) > WITHIN_CURSOR
+        return is_long_window and contained(piece.words, around.everything) > WITHIN_CURSOR
 
     return is_too_alike
+
+
+class _Around:
+    """The words of the text around a place, taken apart once somebody asks."""
+
+    def __init__(self, prefix: str, suffix: str) -> None:
+        self._text = f"{prefix}{suffix}"
+
+    @cached_property
+    def _of_lines(self) -> list[frozenset[str]]:
+        return [_words_in_line(line) for line in self._text.split("\n")]
+
+    @cached_property
+    def everything(self) -> frozenset[str]:
+        return frozenset[str]().union(*self._of_lines)
+
+    @cached_property
+    def parts(self) -> list[frozenset[str]]:
+        """Of as much text as a piece is: a set of words is alike only to one as large."""
+        lines = self._of_lines
+        steps = [
+            frozenset[str]().union(*lines[start : start + STEP_LINES])
+            for start in range(0, len(lines), STEP_LINES)
+        ]
+        # As windows are: two steps each.
+        return [one | other for one, other in pairwise(steps)] or steps
 
 
 def _words_in_line(line: str) -> frozenset[str]:
