@@ -41,6 +41,9 @@ def main() -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=list(INSTRUMENTED[chosen.target])):
         from fuzz_targets import TARGETS
+
+        from slm_lsp.text import document
+    document.BLOCK_LINES = 1  # as in the tests
     target, seeds = TARGETS[chosen.target]
     corpus = chosen.keep / f"corpus-{chosen.target}"
     corpus.mkdir(parents=True, exist_ok=True)
