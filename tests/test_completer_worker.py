@@ -22,6 +22,7 @@ from slm_lsp.completion import postprocess
 from slm_lsp.completion.completer import RESERVE_MS
 from slm_lsp.completion.postprocess import RejectReason
 from slm_lsp.completion.preparing import PARSE_SHARE, Preparer
+from slm_lsp.completion.worker import Worker
 from slm_lsp.context import extract as extraction
 from slm_lsp.context.syntax import SyntaxTrees
 from slm_lsp.types import DocumentSnapshot, Generation
@@ -155,6 +156,20 @@ async def test_nothing_is_collected_while_a_request_is_looked_at(
     await scene.complete()
     assert seen == [("worker", False), ("engine", True), ("filters", False)]
     assert gc.isenabled()
+
+
+def test_it_is_closed_after_its_loop() -> None:
+    worker, release = Worker(lambda: None), threading.Event()
+    waiting: list[asyncio.Future[bool]] = []
+
+    async def begin() -> None:
+        worker.submit(release.wait, 10)
+        waiting.append(worker.begin(bool))
+
+    asyncio.run(begin())
+    worker.close()
+    release.set()
+    assert not waiting[0].done()
 
 
 async def test_a_cancelled_request_leaves_the_queue(

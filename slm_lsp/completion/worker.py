@@ -116,8 +116,10 @@ class Worker:
         with suppress(Empty):
             while True:
                 job = self._jobs.get_nowait()
-                if job is not None and job.told is not None:
-                    _settle(job.told, None, WorkerClosed())
+                told = job.told if job is not None else None
+                # Where the loop has ended nobody waits.
+                if told is not None and not told.get_loop().is_closed():
+                    _settle(told, None, WorkerClosed())
         self._jobs.put(None)
 
     def _put(self, job: _Job) -> None:
