@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from workspace_scene import WorkspaceScene, write
 
@@ -426,18 +426,30 @@ def test_no_two_pieces_are_nearly_the_same(text: str, around: str) -> None:
         assert dice(each.words, token_set(around)) <= most
 
 
-WORDS = st.frozensets(st.sampled_from([f"word_{n}" for n in range(12)]), max_size=12)
+LINES = st.lists(st.frozensets(st.sampled_from([f"word_{n}" for n in range(40)]), max_size=2))
 
 
-@given(st.lists(WORDS, max_size=40), WORDS, st.booleans())
+# Of the text around, one part is like it and all of it is not.
+ONE_PART = [frozenset({f"word_{n // 2}"}) for n in range(80)]
+
+
+@example(ONE_PART, 0, 16, [], False)
+@example(ONE_PART, 8, 16, [frozenset({"word_30"})], False)
+@example(ONE_PART, 4, 16, [], False)
+@example(ONE_PART, 0, 8, [], True)
+@given(LINES, st.integers(0, 40), st.integers(0, 16), LINES, st.booleans())
 def test_likeness_is_to_any_part_of_the_text_around(
-    lines: list[frozenset[str]], words: frozenset[str], is_window: bool
+    lines: list[frozenset[str]],
+    start: int,
+    n_lines: int,
+    others: list[frozenset[str]],
+    is_window: bool,
 ) -> None:
+    words = frozenset[str]().union(*lines[start : start + n_lines], *others[:3])
     around = "\n".join(" ".join(sorted(line)) for line in lines)
-    n_lines = around.count("\n") + 1
     parts = [
-        token_set("\n".join(around.split("\n")[start : start + 16]))
-        for start in range(0, max(1, n_lines - 8), 8)
+        token_set("\n".join(around.split("\n")[at : at + 16]))
+        for at in range(0, max(1, around.count("\n") - 7), 8)
     ]
     is_long = len(words) > FEW_WORDS
     most = LIKE_CURSOR if is_long else LIKE_EACH_OTHER
