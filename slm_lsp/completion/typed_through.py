@@ -66,7 +66,7 @@ class TypedThrough:
 
         What a deadline cut never takes the place of a longer answer.
         """
-        key = _key(uri, text, offset)
+        key = _key(uri, text, offset, _after(text, offset))
         known = self._entries.get(key)
         if not complete and known is not None and known.text.startswith(answer):
             self._entries.move_to_end(key)
@@ -85,10 +85,9 @@ class TypedThrough:
         """
         cut: tuple[Key, Remembered] | None = None
         farthest = min(offset, self._longest.get(uri, -1), MAX_TYPED_CHARS)
-        after = text[offset : offset + AFTER_CHARS]
+        after = _after(text, offset)
         for n_typed in range(farthest + 1):
-            at = offset - n_typed
-            key = uri, text[max(0, at - BEFORE_CHARS) : at], after
+            key = _key(uri, text, offset - n_typed, after)
             entry = self._entries.get(key)
             if entry is None or not entry.text.startswith(text[offset - n_typed : offset]):
                 continue
@@ -111,7 +110,10 @@ class TypedThrough:
             del self._entries[key]
 
 
-def _key(uri: str, text: str, offset: int) -> Key:
-    """A place by the text around it."""
-    before = text[max(0, offset - BEFORE_CHARS) : offset]
-    return uri, before, text[offset : offset + AFTER_CHARS]
+def _key(uri: str, text: str, at: int, after: str) -> Key:
+    """A place by the text before it, and by what stands behind the cursor."""
+    return uri, text[max(0, at - BEFORE_CHARS) : at], after
+
+
+def _after(text: str, offset: int) -> str:
+    return text[offset : offset + AFTER_CHARS]
