@@ -155,6 +155,17 @@ def test_a_secret_is_found_over_every_seam(text: str, a: int, b: int) -> None:
         assert "".join(parts) == redact(text)
 
 
+def test_a_key_of_several_lines_is_hidden_over_every_seam() -> None:
+    body = [MAKER.of(BASE64, 24) for _ in range(3)]
+    text = "\n".join(("a = 1", f"-----BEGIN {search.KEY_MARK}-----", *body, "b = 2"))
+    hidden = redact(text)
+    assert not [line for line in body if line in hidden]
+    for a in range(len(text) + 1):
+        for b in range(a, len(text) + 1, 7):
+            shown = "".join(redact_around((text[:a], text[a:b]), text[b:]))
+            assert shown == hidden, (a, b)
+
+
 @QUICK
 @given(TEXTS)
 def test_memory_changes_no_answer(text: str) -> None:

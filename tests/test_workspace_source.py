@@ -14,7 +14,7 @@ from workspace_scene import WorkspaceScene, write
 
 from slm_lsp.workspace import pieces
 from slm_lsp.workspace.identifiers import dice, token_set
-from slm_lsp.workspace.names import names_near, similar_to
+from slm_lsp.workspace.names import defined_near, names_near, similar_to
 from slm_lsp.workspace.pieces import (
     FEW_WORDS,
     LIKE_CURSOR,
@@ -294,6 +294,7 @@ def test_several_folders_tell_their_files_apart(tmp_path: Path) -> None:
     assert scene.source.name_of((other / "lib.py").as_uri()) == ("second", "second/lib.py")
     scene.source.set_folders([scene.folder])
     assert scene.source.name_of((scene.folder / "lib.py").as_uri()) == ("project", "lib.py")
+    assert scene.source.name_of((other / "lib.py").as_uri()) == ("", "lib.py")
 
 
 def test_two_servers_read_one_index(tmp_path: Path) -> None:
@@ -408,6 +409,13 @@ def test_names_are_those_near_the_cursor() -> None:
     assert "par" not in names
     assert not {"words", "string", "for"} & set(names)
     assert {"total_of", "orders", "next_line"} <= set(names)
+
+
+def test_what_is_defined_around_a_place_is_found_on_both_sides() -> None:
+    own = defined_near(
+        "python", "def first():\n    pass\ndef here(", "):\ndef below():\n    pass\n"
+    )
+    assert own == {"first", "here", "below"}
 
 
 def test_the_line_itself_does_not_say_what_is_similar() -> None:
